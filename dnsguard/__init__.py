@@ -1,0 +1,6 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+dnsguard: a filtering DNS resolver on Twisted.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,134 @@
+# -*- test-case-name: tests.test_errors -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Every exception dnsguard raises, under one root, by layer.
+
+Callers raise these with values and the class words the message, so that one
+kind of failure reads the same wherever it is logged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.names import error
+
+if TYPE_CHECKING:
+    from dnsguard.answer import Answer
+
+__all__ = [
+    "AnswerFailed",
+    "DNSGuardError",
+    "NameDenied",
+    "NoUpstreams",
+    "PolicyError",
+    "StoreError",
+    "UpstreamError",
+    "UpstreamTimeout",
+]
+
+
+class DNSGuardError(Exception):
+    """
+    The root of every exception that dnsguard raises on purpose.
+    """
+
+
+class PolicyError(DNSGuardError):
+    """
+    A rule, list, record or group can't be made into a policy.
+
+    @ivar place: Where it stands: a key path, or C{file:line}.
+    @ivar reason: What is wrong with it, in a few words.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+class UpstreamError(DNSGuardError):
+    """
+    An upstream gave no usable reply.
+
+    @ivar upstream: The upstream's name, empty when none was reached.
+    @ivar reason: Why, in a few words.
+    """
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(upstream, reason)
+        self.upstream = upstream
+        self.reason = reason
+
+    def __str__(self) -> str:
+        if not self.upstream:
+            return self.reason
+        return f"upstream {self.upstream}: {self.reason}"
+
+
+class UpstreamTimeout(UpstreamError):
+    """
+    An upstream said nothing in time.
+
+    @ivar seconds: How long it was waited for.
+    """
+
+    def __init__(self, upstream: str, seconds: float) -> None:
+        super().__init__(upstream, f"no reply within {seconds:.3g} s")
+        self.seconds = seconds
+
+
+class NoUpstreams(UpstreamError):
+    """
+    There is no upstream to ask for this name, or none is left to try.
+    """
+
+    def __init__(self, reason: str = "no upstream is left to try") -> None:
+        super().__init__("", reason)
+
+
+class StoreError(DNSGuardError):
+    """
+    A store (Redis, the query store, a cache file) failed or took too long.
+
+    @ivar store: The store's name.
+    @ivar reason: Why, in a few words.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(store, reason)
+        self.store = store
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}"
+
+
+class NameDenied(DNSGuardError, error.AuthoritativeDomainError):
+    """
+    One of our answerers says NXDOMAIN to stock Twisted Names code: ask nobody
+    else.
+
+    @ivar answer: The whole answer, with SOA, extended error and outcome.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.outcome.value)
+        self.answer = answer
+
+
+class AnswerFailed(DNSGuardError, error.ResolverError):
+    """
+    One of our answerers gives stock Twisted Names code an answer whose
+    response code is neither NOERROR nor NXDOMAIN.
+
+    @ivar answer: The whole answer.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.outcome.value, answer.rCode)
+        self.answer = answer

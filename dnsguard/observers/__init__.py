@@ -1,0 +1,4 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Those who are told of each query answered.
+"""

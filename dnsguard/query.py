@@ -1,0 +1,225 @@
+# -*- test-case-name: tests.test_query -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+A query that knows who asks.
+
+L{ClientQuery} is a L{dns.Query} with the facts an answerer may need: who
+asks, over what, with which EDNS, and which policy view applies. All are fixed
+on arrival. Twisted Names hands resolvers a bare question instead, and a
+filtering server that loses I{who} on the way filters for the wrong person.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+from twisted.names import dns
+
+from dnsguard.wire.edns import EDNS
+from dnsguard.wire.names import InvalidName, labels, toText
+
+if TYPE_CHECKING:
+    from dnsguard.policy.view import View
+
+__all__ = ["Asker", "ClientQuery", "Transport", "nameToWire", "wireToName"]
+
+_TYPE_CLASS = struct.Struct("!HH")
+
+
+class Transport(enum.Enum):
+    """
+    What a query arrived over. The values are the words of the query store.
+    """
+
+    UDP = "udp"
+    TCP = "tcp"
+    DOT = "dot"
+    DOH = "doh"
+    DOQ = "doq"
+    INTERNAL = "internal"
+
+
+@attrs.frozen
+class Asker:
+    """
+    Who asks.
+
+    @ivar address: The IP address in canonical text, empty for nobody.
+    @ivar clientName: The configured name of that client, or empty.
+    @ivar groupID: The client group it belongs to, or empty.
+    """
+
+    address: str = ""
+    clientName: str = ""
+    groupID: str = ""
+
+    ANONYMOUS: ClassVar[Asker]
+    INTERNAL: ClassVar[Asker]
+
+
+Asker.ANONYMOUS = Asker()
+Asker.INTERNAL = Asker(clientName="internal")
+
+
+def nameToWire(name: bytes) -> bytes:
+    """
+    Turn the dotted octets Twisted Names keeps in C{dns.Name.name} into a
+    lower-cased wire name. A dot always ends a label there.
+
+    @raise InvalidName: An empty or too long label, or a too long name.
+    """
+    stripped = name.rstrip(b".")
+    if not stripped:
+        return b"\0"
+    wire = bytearray()
+    for label in stripped.lower().split(b"."):
+        if not 0 < len(label) <= 63:
+            raise InvalidName(f"{name[:80]!r}: label of {len(label)} octets")
+        wire.append(len(label))
+        wire += label
+    if len(wire) > 254:
+        raise InvalidName(f"{name[:80]!r}: name over 255 octets")
+    return bytes(wire) + b"\0"
+
+
+def wireToName(wire: bytes) -> bytes:
+    """
+    Turn a wire name into the dotted octets that C{dns.Name} takes.
+    """
+    return b".".join(labels(wire))
+
+
+class ClientQuery(dns.Query):
+    """
+    One question, who asks it and how.
+
+    Equal to, and hashing like, the plain L{dns.Query} for the same name, type
+    and class, so that stock resolvers which keep queries in dicts find it.
+    Nothing on it is written after construction; answerers that need another
+    question make one with L{about}.
+
+    @ivar qname: The name in lower-cased wire form (L{dnsguard.wire.names}).
+    @ivar type: The type, as a number.
+    @ivar cls: The class, as a number.
+    @ivar asker: Who asks.
+    @ivar transport: What the query arrived over.
+    @ivar edns: The request's OPT record, or L{None}.
+    @ivar recursionDesired: The RD bit.
+    @ivar checkingDisabled: The CD bit (RFC 4035 §3.2.2).
+    @ivar wantsAD: The AD bit: an AD bit in the reply is understood
+        (RFC 6840 §5.7).
+    @ivar received: When it arrived, in seconds of the server's clock.
+    @ivar timeout: The IResolver timeouts, in seconds, or L{None}.
+    @ivar view: The policy view that holds for this query from start to end;
+        L{None} only for a query that no policy applies to.
+    """
+
+    # dns.Query sets these in its constructor; here __init__ does, except for
+    # name, which most queries never need in Twisted Names' form.
+    type: int
+    cls: int
+
+    def __init__(
+        self,
+        qname: bytes,
+        type: int = dns.A,
+        cls: int = dns.IN,
+        *,
+        asker: Asker = Asker.ANONYMOUS,
+        transport: Transport = Transport.INTERNAL,
+        edns: EDNS | None = None,
+        recursionDesired: bool = True,
+        checkingDisabled: bool = False,
+        wantsAD: bool = False,
+        received: float = 0.0,
+        timeout: tuple[float, ...] | None = None,
+        view: View | None = None,
+    ) -> None:
+        self.qname = qname
+        self.type = type
+        self.cls = cls
+        self.asker = asker
+        self.transport = transport
+        self.edns = edns
+        self.recursionDesired = recursionDesired
+        self.checkingDisabled = checkingDisabled
+        self.wantsAD = wantsAD
+        self.received = received
+        self.timeout = timeout
+        self.view = view
+        self._name: dns.Name | None = None
+
+    @property
+    def name(self) -> dns.Name:  # type: ignore[override]
+        """
+        The name as Twisted Names keeps it.
+        """
+        if self._name is None:
+            self._name = dns.Name(wireToName(self.qname))
+        return self._name
+
+    @property
+    def text(self) -> str:
+        """
+        The name in presentation form, without the final dot.
+        """
+        return toText(self.qname)
+
+    @property
+    def dnssecOK(self) -> bool:
+        """
+        Does the asker want DNSSEC records (the DO bit, RFC 3225)?
+        """
+        return self.edns is not None and self.edns.dnssecOK
+
+    @property
+    def question(self) -> bytes:
+        """
+        The question section: lower-cased name, type and class.
+        """
+        return self.qname + _TYPE_CLASS.pack(self.type, self.cls)
+
+    @classmethod
+    def adopt(cls, query: dns.Query, view: View | None = None, **facts: Any) -> ClientQuery:
+        """
+        Give a stock caller's plain query as one of ours.
+
+        A L{ClientQuery} is given back as it is, with its own view.
+
+        @param view: The view for somebody unknown: what an unlisted client
+            gets, never "no policy".
+        @param facts: Further keyword arguments of the constructor.
+        @raise InvalidName: The query's name can't stand in a packet.
+        """
+        if isinstance(query, ClientQuery):
+            return query
+        return cls(nameToWire(query.name.name), query.type, query.cls, view=view, **facts)
+
+    def about(self, qname: bytes, type: int | None = None) -> ClientQuery:
+        """
+        Make the sibling query for another name, such as an alias's target:
+        same asker, view and options.
+
+        @param qname: The other name, lower-cased, in wire form.
+        @param type: The type, if another one is asked for.
+        """
+        return ClientQuery(
+            qname,
+            self.type if type is None else type,
+            self.cls,
+            asker=self.asker,
+            transport=self.transport,
+            edns=self.edns,
+            recursionDesired=self.recursionDesired,
+            checkingDisabled=self.checkingDisabled,
+            wantsAD=self.wantsAD,
+            received=self.received,
+            timeout=self.timeout,
+            view=self.view,
+        )
+
+    def __repr__(self) -> str:
+        return f"<ClientQuery {self.text} {self.type} {self.cls} from {self.asker.address or '?'}>"

@@ -1,0 +1,94 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Packaging: pure Python, with compiled twins of a few modules where a C compiler
+is at hand. Without one the install succeeds and everything works, slower.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "([^"]+)"', (HERE / "dnsguard" / "__init__.py").read_text("utf-8")
+).group(1)
+
+
+def compiledTwins():
+    """
+    One optional extension for each Cython source in the package.
+    """
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    extensions = [
+        Extension(
+            ".".join(source.relative_to(HERE).with_suffix("").parts),
+            [str(source.relative_to(HERE))],
+            extra_compile_args=["-O3", "-Wno-unused-function"],
+        )
+        for source in sorted((HERE / "dnsguard").rglob("_*.pyx"))
+    ]
+    compiled = cythonize(extensions, language_level=3, annotate=False)
+    for extension in compiled:
+        # cythonize() makes new Extension objects and drops this on the way.
+        extension.optional = True
+    return compiled
+
+
+class OptionalBuild(build_ext):
+    """
+    Build what can be built; a missing compiler is a note, not a failure.
+    """
+
+    def run(self):
+        try:
+            super().run()
+        except Exception as reason:
+            self.warn(f"compiled twins left out, pure Python will be used: {reason}")
+
+
+setup(
+    name="dnsguard",
+    version=VERSION,
+    description="A filtering DNS resolver on Twisted: block lists, caches, groups, fast.",
+    long_description=(HERE / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    author="The dnsguard developers",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["dnsguard", "dnsguard.*"]), "twisted.plugins"],
+    package_data={
+        "dnsguard": ["py.typed", "**/*.yaml", "**/*.json", "**/*.txt", "**/*.pyx", "**/*.pxd"],
+        "twisted": ["plugins/dnsguard_plugin.py"],
+    },
+    ext_modules=compiledTwins(),
+    cmdclass={"build_ext": OptionalBuild},
+    install_requires=[
+        "Twisted[tls]>=24.11",
+        "zope.interface>=6",
+        "attrs>=23.2",
+        "PyYAML>=6",
+        "treq>=24.9",
+        "idna>=3.7",
+        "google-re2>=1.1",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "mypy-zope>=1.0",
+            "ruff>=0.6",
+            "types-PyYAML",
+            "coverage>=7",
+            "trustme>=1.1",
+            "build",
+        ],
+    },
+    entry_points={"console_scripts": ["dnsguard = dnsguard.cli:main"]},
+    zip_safe=False,
+)
