@@ -220,6 +220,21 @@ log:
     return ["serve", "--config", str(folder / "blocky.yml")]
 
 
+def _coredns(folder: Path, port: int, upstream: int) -> list[str]:
+    (folder / "Corefile").write_text(
+        f"""
+.:{port} {{
+    bind 127.0.0.1
+    cache 3600 {{
+        success 1000000
+    }}
+    forward . 127.0.0.1:{upstream}
+}}
+"""
+    )
+    return ["-conf", str(folder / "Corefile"), "-quiet"]
+
+
 PEERS = (
     Peer("unbound", "unbound", _unbound, ("-V",)),
     Peer("dnsdist", "dnsdist", _dnsdist, ("--version",)),
@@ -228,6 +243,7 @@ PEERS = (
     Peer("bind9", "named", _bind, ("-V",)),
     Peer("dnsmasq", "dnsmasq", _dnsmasq, ("--version",)),
     Peer("dnsproxy", "dnsproxy", _dnsproxy, ("--version",)),
+    Peer("coredns", "coredns", _coredns, ("-version",)),
     Peer("blocky", "blocky", _blocky, ("version",)),
 )
 
