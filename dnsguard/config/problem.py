@@ -7,11 +7,21 @@ One thing wrong with a configuration, and where it stands.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 
 import attrs
 
-__all__ = ["BUILT_IN", "KeyPath", "Place", "Problem", "Severity", "pathText", "shown"]
+__all__ = [
+    "BUILT_IN",
+    "KeyPath",
+    "Place",
+    "Problem",
+    "Severity",
+    "pathFromText",
+    "pathText",
+    "shown",
+]
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in the tree: key names, and indexes from 0."""
@@ -102,6 +112,14 @@ def pathText(path: Iterable[str | int]) -> str:
             name = step if step.isprintable() and len(step) <= _SHOWN else shown(step)
             text += f".{name}" if text else name
     return text
+
+
+def pathFromText(text: str) -> KeyPath:
+    """
+    Read a key path that L{pathText} wrote of plain names.
+    """
+    steps = re.findall(r"\[([0-9]{1,9})\]|([^.\[\]]+)", text)
+    return tuple(int(index) if index else name for index, name in steps)
 
 
 def shown(text: str) -> str:
