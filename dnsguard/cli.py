@@ -133,7 +133,7 @@ def run(config: str | None, default_config: str | None) -> None:
 
     maker = ServiceMaker("dnsguard", "dnsguard.tap", "A filtering DNS resolver.", "dnsguard")
 
-    class ServerOptions(twistd.ServerOptions):  # type: ignore[misc,name-defined]
+    class ServerOptions(twistd.ServerOptions):  # type: ignore[name-defined]
         # Works where twistd's plugins can't be seen, and loads no others.
         _getPlugins = staticmethod(lambda interface: [maker])
 

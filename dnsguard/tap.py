@@ -15,7 +15,7 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver, Logger
 from twisted.python import logfile, usage
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import namedModule
 
 from dnsguard.config.load import Loaded, Source, load
 from dnsguard.config.model import Config
@@ -101,11 +101,11 @@ def makeService(
     if reactor is None:
         from twisted.internet import reactor
     # Everything is imported by the assembly, which --help needn't wait for.
-    build: Assemble = assemble or namedAny("dnsguard.assembly.makeService")
+    build: Assemble = assemble or namedModule("dnsguard.assembly").makeService
     source = Source.fromEnvironment(environ, options["config"], options["default-config"])
     loaded, resolver = _build(source, environ, lambda config: build(config, reactor))
     for problem in loaded.warnings:
-        Logger(namespace="dnsguard.config").warn("{problem}", problem=problem)
+        Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
     applicationLog = _applicationLog(loaded.config, options.parent or {})
     top = TopService(applicationLog)
     if applicationLog is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dnsguard.config.problem import KeyPath
 
-__all__ = ["pendingReason"]
+__all__ = ["pendingKeys", "pendingReason"]
 
 _LATER = "known key, not supported by this version yet: ignored"
 _NO_TIMEOUTS = (
@@ -66,3 +66,10 @@ def pendingReason(path: KeyPath) -> str:
     Why a documented key is ignored; empty for a key that isn't documented.
     """
     return _KEYS.get(".".join(str(step) for step in path), "")
+
+
+def pendingKeys() -> list[tuple[str, str]]:
+    """
+    The keys that are ignored, by path, with the reason.
+    """
+    return sorted(_KEYS.items())

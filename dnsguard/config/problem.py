@@ -91,13 +91,18 @@ class Problem:
         """
         return cls(place.file, place.line, place.column, pathText(path), message, severity)
 
+    @property
+    def sentence(self) -> str:
+        """
+        Place, key path and what is wrong.
+        """
+        place = str(Place(self.file, self.line, self.column))
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
     def __str__(self) -> str:
-        parts = [str(Place(self.file, self.line, self.column))]
-        if self.path:
-            parts.append(self.path)
         if self.severity is Severity.WARNING:
-            parts.append("warning")
-        return ": ".join([*parts, self.message])
+            return f"{self.sentence} (warning)"
+        return self.sentence
 
 
 def pathText(path: Iterable[str | int]) -> str:

@@ -133,11 +133,11 @@ class ReloadService(Service):
         try:
             loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
             for problem in loaded.warnings:
-                self.log.warn("{problem}", problem=problem)
+                self.log.warn("{problem}", problem=problem.sentence)
             await maybeDeferred(self._apply, loaded.config)
         except ConfigError as error:
             for problem in error.problems:
-                self.log.error("{problem}", problem=problem)
+                self.log.error("{problem}", problem=problem.sentence)
             self.log.error("configuration not reloaded: the old one stays in force")
         except DNSGuardError as error:
             self.log.error(

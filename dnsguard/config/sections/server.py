@@ -79,6 +79,12 @@ class Listen(ScalarKind):
             raise ValueError("an IPv6 address stands in brackets, an IPv4 address doesn't")
         return ListenAddress(str(address), port)
 
+    def show(self, value: ListenAddress) -> str:
+        """
+        Write an address and port, with the quotes that YAML needs for brackets.
+        """
+        return f'"{value}"'
+
 
 @attrs.frozen
 class ServerConfig:
