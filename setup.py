@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command import editable_wheel
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
@@ -51,6 +52,21 @@ class OptionalBuild(build_ext):
             self.warn(f"compiled twins left out, pure Python will be used: {reason}")
 
 
+class VisibleEditable(editable_wheel.editable_wheel):
+    """
+    An editable install that puts this folder on the path.
+
+    setuptools' default one maps top-level packages instead, and then twistd,
+    which looks for C{twisted/plugins} along the path, doesn't see the plugin.
+    """
+
+    def finalize_options(self):
+        super().finalize_options()
+        modes = getattr(editable_wheel, "_EditableMode", None)
+        if self.mode is None and "COMPAT" in getattr(modes, "__members__", ()):
+            self.mode = "compat"
+
+
 setup(
     name="dnsguard",
     version=VERSION,
@@ -59,6 +75,19 @@ setup(
     long_description_content_type="text/x-rst",
     author="The dnsguard developers",
     license="MIT",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: Name Service (DNS)",
+        "Typing :: Typed",
+    ],
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=[*find_packages(include=["dnsguard", "dnsguard.*"]), "twisted.plugins"],
@@ -67,11 +96,12 @@ setup(
         "twisted": ["plugins/dnsguard_plugin.py"],
     },
     ext_modules=compiledTwins(),
-    cmdclass={"build_ext": OptionalBuild},
+    cmdclass={"build_ext": OptionalBuild, "editable_wheel": VisibleEditable},
     install_requires=[
         "Twisted[tls]>=24.11",
         "zope.interface>=6",
         "attrs>=23.2",
+        "click>=8.1",
         "PyYAML>=6",
         "treq>=24.9",
         "idna>=3.7",
@@ -79,14 +109,19 @@ setup(
     ],
     extras_require={
         "dev": [
+            "Cython>=3.1",
+            "docutils>=0.20",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "mypy-zope>=1.0",
             "ruff>=0.6",
+            "types-docutils",
             "types-PyYAML",
             "coverage>=7",
             "trustme>=1.1",
             "build",
+            "towncrier>=23.11",
+            "tox>=4",
         ],
     },
     entry_points={"console_scripts": ["dnsguard = dnsguard.cli:main"]},

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from twisted.names import error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dnsguard.answer import Answer
+    from dnsguard.config.problem import Problem
 
 __all__ = [
     "AnswerFailed",
+    "ConfigError",
     "DNSGuardError",
     "NameDenied",
     "NoUpstreams",
@@ -32,6 +36,22 @@ class DNSGuardError(Exception):
     """
     The root of every exception that dnsguard raises on purpose.
     """
+
+
+class ConfigError(DNSGuardError):
+    """
+    A configuration can't be used.
+
+    @ivar problems: Everything that is wrong with it, warnings included, in the
+        order it was found.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
 
 
 class PolicyError(DNSGuardError):

@@ -14,6 +14,7 @@ __all__ = [
     "IAnswerer",
     "IPolicies",
     "IQueryObserver",
+    "IReloadable",
     "IReplayBatch",
     "IReplayStore",
     "IUpstream",
@@ -104,6 +105,24 @@ class IUpstream(Interface):
 
         @return: A L{Deferred <twisted.internet.defer.Deferred>} that fires
             with L{None} when all are closed.
+        """
+
+
+class IReloadable(Interface):
+    """
+    Something that can go over to another configuration while it serves.
+    """
+
+    def reloadConfiguration(config):
+        """
+        Put a configuration into force. Reactor thread.
+
+        @param config: The whole L{dnsguard.config.model.Config}, valid in
+            itself.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} that fires
+            with L{None} when it is in force, or fails with everything as it
+            was: with L{dnsguard.errors.DNSGuardError} if the configuration is
+            to blame.
         """
 
 

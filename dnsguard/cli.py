@@ -1,0 +1,149 @@
+# -*- test-case-name: tests.test_cli -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The C{dnsguard} command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+
+import dnsguard
+from dnsguard.config.load import Source, load
+from dnsguard.config.problem import Problem, Severity
+from dnsguard.errors import ConfigError
+from twisted import __version__ as twistedVersion
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """
+    A filtering DNS resolver.
+    """
+
+
+@main.command()
+@click.option("-v", "--verbose", is_flag=True, help="Say what it runs on, too.")
+def version(verbose: bool) -> None:
+    """
+    Say which version this is.
+    """
+    click.echo(f"dnsguard {dnsguard.__version__}")
+    if verbose:
+        click.echo(f"Python {platform.python_version()} on {platform.platform()}")
+        click.echo(f"Twisted {twistedVersion}")
+        compiled = list(compiledModules())
+        click.echo(f"Compiled: {', '.join(compiled) or 'nothing, pure Python is used'}")
+
+
+def compiledModules() -> Iterator[str]:
+    """
+    The compiled modules of the package that can be used here.
+    """
+    root = Path(dnsguard.__file__).parent
+    for source in sorted(root.rglob("_*.pyx")):
+        name = ".".join(("dnsguard", *source.relative_to(root).with_suffix("").parts))
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        yield name
+
+
+@main.command("check-config")
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+@click.option(
+    "--default-config",
+    type=click.Path(dir_okay=False),
+    help="The file it is laid over. [default: $DEFAULT_CONFIG_PATH, or the packaged one]",
+)
+@click.option("--json", "asJSON", is_flag=True, help="Write one JSON object.")
+@click.pass_context
+def checkConfig(
+    context: click.Context, file: str | None, default_config: str | None, asJSON: bool
+) -> None:
+    """
+    Check a configuration FILE, by default $CONFIG_PATH.
+
+    Writes every problem with its place. Ends with 0 if the configuration can
+    be used, with 1 if it can't.
+    """
+    source = Source.fromEnvironment(os.environ, file, default_config)
+    try:
+        problems = load(source, os.environ).warnings
+    except ConfigError as error:
+        problems = error.problems
+    usable = all(problem.severity is not Severity.ERROR for problem in problems)
+    if asJSON:
+        click.echo(json.dumps({"ok": usable, "problems": [_record(p) for p in problems]}))
+    else:
+        for problem in problems:
+            click.echo(str(problem))
+        click.echo(_summary(problems), err=True)
+    context.exit(0 if usable else 1)
+
+
+def _record(problem: Problem) -> dict[str, object]:
+    """
+    A problem for programs.
+    """
+    return {**attrs.asdict(problem), "severity": problem.severity.value}
+
+
+def _summary(problems: tuple[Problem, ...]) -> str:
+    """
+    How it went, in a line.
+    """
+    counts = []
+    for severity in Severity:
+        number = sum(problem.severity is severity for problem in problems)
+        if number:
+            counts.append(f"{number} {severity.value}{'s' if number > 1 else ''}")
+    return ", ".join(counts) or "no problems"
+
+
+@main.command()
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(dir_okay=False),
+    help="Your configuration file. [default: $CONFIG_PATH]",
+)
+@click.option(
+    "--default-config",
+    type=click.Path(dir_okay=False),
+    help="The file it is laid over. [default: $DEFAULT_CONFIG_PATH, or the packaged one]",
+)
+def run(config: str | None, default_config: str | None) -> None:
+    """
+    Serve in the foreground: the same as twistd -n dnsguard.
+    """
+    from twisted.application.service import ServiceMaker
+    from twisted.scripts import twistd
+
+    maker = ServiceMaker("dnsguard", "dnsguard.tap", "A filtering DNS resolver.", "dnsguard")
+
+    class ServerOptions(twistd.ServerOptions):  # type: ignore[name-defined]
+        # Works where twistd's plugins can't be seen, and loads no others.
+        _getPlugins = staticmethod(lambda interface: [maker])
+
+    # Several may run at a time; a process in the foreground needs no file to
+    # be found by.
+    arguments = ["--nodaemon", "--pidfile=", "dnsguard"]
+    if config:
+        arguments += ["--config", config]
+    if default_config:
+        arguments += ["--default-config", default_config]
+    options = ServerOptions()
+    options.parseOptions(arguments)
+    twistd.runApp(options)

@@ -1,0 +1,159 @@
+# -*- test-case-name: tests.config.sections.test_server -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+C{server}: where and how queries are taken in.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from dnsguard.config.keys import Fault, key
+from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind
+from dnsguard.config.quantities import Duration, Integer
+
+__all__ = ["Listen", "ListenAddress", "ListenProtocol", "ServerConfig"]
+
+
+class ListenProtocol(enum.Enum):
+    """
+    What queries can be taken in over.
+    """
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+@attrs.frozen
+class ListenAddress:
+    """
+    An address and port to listen on.
+
+    @ivar host: An IP address in canonical text.
+    @ivar port: The port.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attrs.frozen
+class Listen(ScalarKind):
+    """
+    A kind: an address and port, such as C{127.0.0.1:53} or C{[::1]:53}.
+
+    C{:53} and C{*:53} mean every IPv4 address.
+    """
+
+    @property
+    def expected(self) -> str:
+        """
+        What is expected, in words.
+        """
+        return "address:port such as 127.0.0.1:53 or [::1]:53"
+
+    def read(self, text: str) -> ListenAddress:
+        """
+        Read an address and port.
+        """
+        match = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([0-9]{1,5})", text.strip(), re.ASCII)
+        if match is None:
+            raise ValueError
+        host = match[1] if match[1] is not None else (match[2] or "*").replace("*", "0.0.0.0")
+        port = int(match[3])
+        if not 0 < port < 65536:
+            raise ValueError("a port is a number from 1 to 65535")
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is no IP address; names can't be listened on") from None
+        if (address.version == 6) != (match[1] is not None):
+            raise ValueError("an IPv6 address stands in brackets, an IPv4 address doesn't")
+        return ListenAddress(str(address), port)
+
+    def show(self, value: ListenAddress) -> str:
+        """
+        Write an address and port, with the quotes that YAML needs for brackets.
+        """
+        return f'"{value}"'
+
+
+@attrs.frozen
+class ServerConfig:
+    """
+    Where queries are taken in, and how much at a time.
+    """
+
+    listen: tuple[ListenAddress, ...] = key(
+        Many(Listen(), least=1, single=True),
+        (ListenAddress("127.0.0.1", 5300), ListenAddress("::1", 5300)),
+        meaning="""Addresses and ports to listen on. ``0.0.0.0:53`` and
+            ``[::]:53`` are every address of the machine; answers leave from the
+            one that was asked.""",
+    )
+    protocols: tuple[ListenProtocol, ...] = key(
+        Many(Choice(ListenProtocol), least=1, single=True),
+        (ListenProtocol.UDP, ListenProtocol.TCP),
+        meaning="What to listen over, at each address.",
+    )
+    reusePort: bool = key(
+        Flag(),
+        True,
+        meaning="Open several UDP sockets at each address (SO_REUSEPORT), a thread or process each.",
+    )
+    reusePortListeners: int | None = key(
+        Integer(1, 64),
+        None,
+        unset="one for each CPU, at most 16",
+        meaning="How many sockets share an address when ``reuse_port`` is on.",
+    )
+    maxUDPSize: int = key(
+        Integer(512, 4096, "octets"),
+        1232,
+        meaning="""The largest UDP answer, whatever the client says it can take; a
+            larger one is truncated and asked for again by TCP.""",
+    )
+    tcpIdleTimeout: float = key(
+        Duration(least=0.1, most=3600),
+        10.0,
+        meaning="A TCP connection is closed after this long without a query.",
+    )
+    tcpMaxConnections: int = key(
+        Integer(1, 1_000_000),
+        1000,
+        meaning="The most TCP connections at a time; further ones are closed at once.",
+    )
+    tcpMaxConnectionsPerClient: int = key(
+        Integer(1, 1_000_000),
+        50,
+        meaning="The most TCP connections from one address at a time.",
+    )
+    tcpMaxInFlight: int = key(
+        Integer(1, 10_000),
+        100,
+        meaning="""The most unanswered queries of one TCP connection; it isn't read
+            from while there are so many.""",
+    )
+    maxInFlight: int = key(
+        Integer(1, 1_000_000),
+        10_000,
+        meaning="The most unanswered queries in total; further ones are dropped and counted.",
+    )
+
+    def faults(self) -> Iterator[Fault]:
+        """
+        Addresses and protocols are named once each.
+        """
+        for name, values in (("listen", self.listen), ("protocols", self.protocols)):
+            for index, value in enumerate(values):
+                if value in values[:index]:
+                    word = value.value if isinstance(value, ListenProtocol) else value
+                    yield Fault((name, index), f"{word} stands here twice")

@@ -1,0 +1,42 @@
+# -*- test-case-name: tests.services.test_applog -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The application log as a service: its thread runs while the process serves.
+"""
+
+from __future__ import annotations
+
+from twisted.application.service import Service
+
+from dnsguard.observers.applog import LineWriter
+
+__all__ = ["ApplicationLogService"]
+
+
+class ApplicationLogService(Service):
+    """
+    Starts the writer after the process has become a daemon, and stops it
+    once the last line is out.
+    """
+
+    name = "applog"
+
+    def __init__(self, writer: LineWriter) -> None:
+        """
+        @param writer: The writer.
+        """
+        self.writer = writer
+
+    def startService(self) -> None:
+        """
+        Have the thread write from now on.
+        """
+        Service.startService(self)
+        self.writer.start()
+
+    def stopService(self) -> None:
+        """
+        Write what is left.
+        """
+        Service.stopService(self)
+        self.writer.stop()

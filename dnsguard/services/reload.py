@@ -1,0 +1,153 @@
+# -*- test-case-name: tests.services.test_reload -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+SIGHUP: read the configuration again and go over to it, or keep the old one.
+
+Reading waits for the disk, so it is done in a thread. Whatever goes wrong
+before the new configuration is in force is logged, and nothing has changed.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from dnsguard.config.load import Loaded
+from dnsguard.config.model import Config
+from dnsguard.errors import ConfigError, DNSGuardError
+
+__all__ = ["Apply", "ReloadService"]
+
+Apply = Callable[[Config], "Deferred[None] | None"]
+"""Goes over to a configuration; fails, with everything as it was, if it can't."""
+
+
+class ReloadService(Service):
+    """
+    Reloads the configuration at SIGHUP, and whenever asked.
+
+    @ivar reloads: How often another configuration came into force.
+    @ivar failures: How often the old one was kept.
+    """
+
+    name = "reload"
+    log = Logger()
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        apply: Apply,
+        reactor: IReactorFromThreads,
+        threadPool: Any,
+    ) -> None:
+        """
+        @param load: Reads the configuration, in a thread; raises
+            L{ConfigError}.
+        @param apply: Goes over to it, in the reactor's thread.
+        @param reactor: Takes the signal over into its thread.
+        @param threadPool: Where C{load} is run.
+        """
+        self.reloads = 0
+        self.failures = 0
+        self._load = load
+        self._apply = apply
+        self._reactor = reactor
+        self._threadPool = threadPool
+        self._current: Deferred[bool] | None = None
+        self._again = False
+        self._before: Any = None
+
+    def startService(self) -> None:
+        """
+        Listen for the signal.
+        """
+        Service.startService(self)
+        if hasattr(signal, "SIGHUP"):
+            self._before = signal.signal(signal.SIGHUP, self._hangUp)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Let go of the signal; wait for a reload under way.
+        """
+        Service.stopService(self)
+        self._again = False
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
+        if self._current is None:
+            return succeed(None)
+        return DeferredList([self._current]).addCallback(lambda _: None)
+
+    def _hangUp(self, signum: int, frame: FrameType | None) -> None:
+        """
+        The signal's handler: little may be done in one.
+        """
+        self._reactor.callFromThread(self.request)
+
+    def request(self) -> None:
+        """
+        Reload soon. Requests during a reload are one request for another.
+        """
+        if self._current is not None:
+            self._again = True
+        elif self.running:
+            self._begin()
+
+    def _begin(self) -> None:
+        """
+        Reload now.
+        """
+        done = self._current = self.reload()
+        done.addBoth(self._finished)
+
+    def _finished(self, result: bool) -> bool:
+        """
+        A reload has ended; is another one asked for?
+        """
+        self._current = None
+        if self._again and self.running:
+            self._again = False
+            self._begin()
+        return result
+
+    def reload(self) -> Deferred[bool]:
+        """
+        Read the configuration and go over to it.
+
+        @return: Whether it is in force. Doesn't fail: what is wrong is logged.
+        """
+        return Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> bool:
+        """
+        See L{reload}.
+        """
+        self.log.info("reloading the configuration")
+        try:
+            loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
+            for problem in loaded.warnings:
+                self.log.warn("{problem}", problem=problem.sentence)
+            await maybeDeferred(self._apply, loaded.config)
+        except ConfigError as error:
+            for problem in error.problems:
+                self.log.error("{problem}", problem=problem.sentence)
+            self.log.error("configuration not reloaded: the old one stays in force")
+        except DNSGuardError as error:
+            self.log.error(
+                "configuration not reloaded: {reason}; the old one stays in force", reason=error
+            )
+        except Exception:
+            self.log.failure("configuration not reloaded; the old one stays in force")
+        else:
+            self.reloads += 1
+            self.log.info("configuration reloaded")
+            return True
+        self.failures += 1
+        return False

@@ -1,0 +1,166 @@
+# -*- test-case-name: tests.test_tap -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+C{twistd dnsguard}: options, configuration, log and SIGHUP around the service
+that L{dnsguard.assembly} builds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver, Logger
+from twisted.python import logfile, usage
+from twisted.python.reflect import namedModule
+
+from dnsguard.config.load import Loaded, Source, load
+from dnsguard.config.model import Config
+from dnsguard.config.problem import Problem, pathFromText
+from dnsguard.errors import ConfigError, PolicyError
+from dnsguard.interfaces import IReloadable
+from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
+from dnsguard.services.applog import ApplicationLogService
+from dnsguard.services.reload import ReloadService
+
+__all__ = ["Options", "TopService", "makeService"]
+
+Assemble = Callable[[Config, Any], IService]
+"""Makes the service of a configuration and a reactor; provides L{IReloadable}."""
+
+
+class Options(usage.Options):
+    """
+    What can be said on the command line.
+    """
+
+    synopsis = "[options]"
+    longdesc = "A filtering DNS resolver. Without options it serves on 127.0.0.1:5300."
+
+    optParameters = [
+        ["config", "c", None, "Your configuration file. [default: $CONFIG_PATH]"],
+        [
+            "default-config",
+            None,
+            None,
+            "The file it is laid over. [default: $DEFAULT_CONFIG_PATH, or the packaged one]",
+        ],
+    ]
+
+    compData = usage.Completions(
+        optActions={
+            "config": usage.CompleteFiles("*.yaml"),
+            "default-config": usage.CompleteFiles("*.yaml"),
+        }
+    )
+
+
+class TopService(MultiService):
+    """
+    Everything that runs.
+
+    It brings its log observer along: twistd asks the application for one, and
+    a plugin doesn't get to see the application but as its service's parent.
+
+    @ivar applicationLog: The observer, or L{None} to leave it to twistd.
+    """
+
+    def __init__(self, applicationLog: ApplicationLog | None) -> None:
+        MultiService.__init__(self)
+        self.applicationLog = applicationLog
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Join the application.
+        """
+        MultiService.setServiceParent(self, parent)
+        if self.applicationLog is not None and hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self.applicationLog)
+
+
+def makeService(
+    options: Options,
+    reactor: Any = None,
+    assemble: Assemble | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> IService:
+    """
+    Build everything that runs, without starting it.
+
+    @param options: The parsed command line.
+    @param reactor: The reactor; twistd's by default.
+    @param assemble: Builds the resolver; L{dnsguard.assembly.makeService} by
+        default.
+    @param environ: The process's environment.
+    @raise SystemExit: The configuration can't be used; what is wrong has been
+        written to standard error.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    # Everything is imported by the assembly, which --help needn't wait for.
+    build: Assemble = assemble or namedModule("dnsguard.assembly").makeService
+    source = Source.fromEnvironment(environ, options["config"], options["default-config"])
+    loaded, resolver = _build(source, environ, lambda config: build(config, reactor))
+    for problem in loaded.warnings:
+        Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
+    applicationLog = _applicationLog(loaded.config, options.parent or {})
+    top = TopService(applicationLog)
+    if applicationLog is not None:
+        ApplicationLogService(applicationLog.writer).setServiceParent(top)
+
+    def apply(config: Config) -> Any:
+        applied = IReloadable(resolver).reloadConfiguration(config)
+        if applicationLog is not None:
+            applicationLog.configure(config.logging.format.value, config.logging.level.value)
+        return applied
+
+    ReloadService(
+        lambda: load(source, environ), apply, reactor, reactor.getThreadPool()
+    ).setServiceParent(top)
+    resolver.setServiceParent(top)
+    return top
+
+
+def _build(
+    source: Source, environ: Mapping[str, str], assemble: Callable[[Config], IService]
+) -> tuple[Loaded, IService]:
+    """
+    Load the configuration and build the resolver, or end the process.
+    """
+    problems: tuple[Problem, ...]
+    try:
+        loaded = load(source, environ)
+        try:
+            return loaded, assemble(loaded.config)
+        except PolicyError as error:
+            path = pathFromText(error.place)
+            problems = (*loaded.warnings, loaded.problem(path, error.reason))
+    except ConfigError as error:
+        problems = error.problems
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print("dnsguard: the configuration can't be used", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog | None:
+    """
+    Make the log observer that goes where twistd's own would go.
+
+    @param twistd: twistd's options.
+    @return: L{None} where twistd is told to log in a way of its own.
+    """
+    if twistd.get("logger") or twistd.get("syslog"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
+    stream: Stream = sys.stdout
+    if name != "-":
+        stream = logfile.LogFile.fromFullPath(name)
+    elif not twistd.get("nodaemon", True):
+        return None  # twistd refuses: a daemon has no standard output.
+    return ApplicationLog(
+        LineWriter(stream), config.logging.format.value, config.logging.level.value
+    )
