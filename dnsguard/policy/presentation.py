@@ -18,7 +18,7 @@ import idna
 
 from dnsguard.wire.names import InvalidName, fromText
 
-__all__ = ["RecordError", "TYPES", "parseName", "parseType", "parseValue"]
+__all__ = ["TYPES", "RecordError", "parseName", "parseType", "parseValue"]
 
 TYPES = {
     "A": 1,
