@@ -72,7 +72,7 @@ def _records(words: list[str], place: str) -> list[RecordSpec | PolicyError]:
         address = ipaddress.ip_address(words[0])
     except ValueError:
         return [PolicyError(place, f"no address: {words[0][:60]!r}")]
-    if address.version == 6 and address.scope_id is not None:
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         return [PolicyError(place, "an address with a scope holds on its own machine only")]
     if not words[1:]:
         return [PolicyError(place, "an address without a name")]

@@ -13,8 +13,9 @@ a lookup and a join.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import ClassVar, TypeVar
 
 import attrs
 
@@ -45,6 +46,9 @@ CHAIN_LIMIT = 16
 
 _A, _CNAME, _PTR, _AAAA, _ANY = 1, 5, 12, 28, 255
 _WILDCARD = b"\1*"
+
+_Text = TypeVar("_Text")
+_Read = TypeVar("_Read")
 
 Node = Mapping[int, tuple[Record, ...]]
 """All records of one name, by type. An empty one: ask upstream after all."""
@@ -236,24 +240,23 @@ class _Reader:
         Read one spec; L{None} when something is wrong with it.
         """
         ttl = self.defaultTTL if spec.ttl is None else spec.ttl
-        parts: list[bytes | int] = []
-        for field, read in (
-            ("name", lambda: _owner(spec.name)),
-            ("type", lambda: parseType(spec.type)),
-            ("ttl", lambda: _checkedTTL(ttl)),
-        ):
-            try:
-                parts.append(read())
-            except RecordError as reason:
-                self.problems.note(f"{spec.place}.{field}", str(reason))
-        if len(parts) < 3:
-            return None
-        owner, type, ttl = parts
-        assert isinstance(owner, bytes) and isinstance(type, int) and isinstance(ttl, int)
+        owner = self.attempt(f"{spec.place}.name", _owner, spec.name)
+        type = self.attempt(f"{spec.place}.type", parseType, spec.type)
+        if not 0 <= ttl <= TTL_LIMIT:
+            self.problems.note(f"{spec.place}.ttl", f"a TTL is 0 to {TTL_LIMIT} seconds")
+        elif owner is not None and type is not None:
+            data = self.attempt(f"{spec.place}.value", partial(parseValue, type), spec.value)
+            return None if data is None else Record.make(owner, type, ttl, data)
+        return None
+
+    def attempt(self, place: str, read: Callable[[_Text], _Read], text: _Text) -> _Read | None:
+        """
+        Read something, or note why it can't be read.
+        """
         try:
-            return Record.make(owner, type, ttl, parseValue(type, spec.value))
+            return read(text)
         except RecordError as reason:
-            self.problems.note(f"{spec.place}.value", str(reason))
+            self.problems.note(place, str(reason))
             return None
 
     def imports(self, imported: Iterable[RecordSpec]) -> None:
@@ -337,9 +340,3 @@ def _owner(text: str) -> bytes:
     if b"*" in (owner[2:] if owner.startswith(_WILDCARD) else owner):
         raise RecordError(f"one star, as the whole first label: {text[:60]!r}")
     return owner
-
-
-def _checkedTTL(ttl: int) -> int:
-    if not 0 <= ttl <= TTL_LIMIT:
-        raise RecordError(f"a TTL is 0 to {TTL_LIMIT} seconds")
-    return ttl
