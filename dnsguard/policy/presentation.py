@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any
 
 import idna
 
@@ -170,13 +169,21 @@ def _byLibrary(type: int, text: str) -> bytes:
     """
     import dns.name
     import dns.rdata
+    import dns.rdataclass
+    import dns.rdatatype
     from dns.exception import DNSException
 
     if not text:
         raise RecordError("a value is missing")
     try:
-        data: Any = dns.rdata.from_text(1, type, text, origin=dns.name.root, relativize=False)
-        return bytes(data.to_wire(origin=dns.name.root))
+        data = dns.rdata.from_text(
+            dns.rdataclass.IN,
+            dns.rdatatype.RdataType.make(type),
+            text,
+            origin=dns.name.root,
+            relativize=False,
+        )
+        return data.to_wire(origin=dns.name.root) or b""
     except (DNSException, ValueError, TypeError, OverflowError) as reason:
         words = str(reason) or reason.__class__.__name__
         raise RecordError(f"can't be read: {words[:120]}") from None

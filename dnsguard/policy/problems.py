@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 from dnsguard.errors import DNSGuardError, PolicyError
 
@@ -56,17 +55,11 @@ class Problems:
         """
         self._found.append(PolicyError(place, reason))
 
-    @contextmanager
-    def noting(self) -> Iterator[None]:
+    def add(self, problem: PolicyError | InvalidPolicy) -> None:
         """
-        Note the L{PolicyError} or L{InvalidPolicy} raised within, and go on.
+        Note the problems that somebody else found.
         """
-        try:
-            yield
-        except PolicyError as problem:
-            self._found.append(problem)
-        except InvalidPolicy as several:
-            self._found.extend(several.problems)
+        self._found.extend(problem.problems if isinstance(problem, InvalidPolicy) else [problem])
 
     def check(self) -> None:
         """

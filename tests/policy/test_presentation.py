@@ -5,8 +5,10 @@ Tests for L{dnsguard.policy.presentation}.
 
 from __future__ import annotations
 
-import dns.name
+from typing import Any
+
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,15 @@ def written(type: int, data: bytes) -> str:
     """
     How dnspython writes a record's data.
     """
-    return dns.rdata.from_wire(1, type, data, 0, len(data)).to_text()
+    return str(read(type, data).to_text())
+
+
+def read(type: int, data: bytes) -> Any:
+    """
+    What dnspython makes of a record's data.
+    """
+    kind = dns.rdatatype.RdataType.make(type)
+    return dns.rdata.from_wire(dns.rdataclass.IN, kind, data, 0, len(data))
 
 
 class ValueTests(SynchronousTestCase):
@@ -84,7 +94,7 @@ class ValueTests(SynchronousTestCase):
         The strings of a text, joined, are the text.
         """
         data = parseValue(16, text)
-        record = dns.rdata.from_wire(1, 16, data, 0, len(data))
+        record = read(16, data)
         self.assertEqual(b"".join(record.strings).decode("utf-8"), text.strip())
 
     @given(

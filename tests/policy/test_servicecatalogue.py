@@ -64,8 +64,17 @@ class CatalogueTests(SynchronousTestCase):
         """
         shared = [
             fromText(name)
-            for name in "google.com googleapis.com akamaized.net cloudfront.net amazonaws.com "
-            "fastly.net microsoft.com apple.com amazon.com example.org".split()
+            for name in [
+                "google.com",
+                "googleapis.com",
+                "akamaized.net",
+                "cloudfront.net",
+                "amazonaws.com",
+                "fastly.net",
+                "microsoft.com",
+                "apple.com",
+                "amazon.com",
+            ]
         ]
         for service, domains in SERVICES.items():
             for domain in domains:
