@@ -7,7 +7,9 @@ The map of the house: what the rooms promise each other.
 from __future__ import annotations
 
 from twisted.internet.interfaces import IResolver
-from zope.interface import Attribute, Interface
+from zope.interface import Attribute, Interface, classImplements
+
+from dnsguard.policy.snapshot import Policies
 
 __all__ = [
     "IAnswerCache",
@@ -231,3 +233,7 @@ class IReplayStore(Interface):
 
         @return: An L{IReplayBatch}.
         """
+
+
+# The policy knows no zope: it is declared here that it keeps this promise.
+classImplements(Policies, IPolicies)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.names import dns
 
+from dnsguard.policy.asker import Asker
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.names import InvalidName, labels, toText
 
@@ -40,28 +40,6 @@ class Transport(enum.Enum):
     DOH = "doh"
     DOQ = "doq"
     INTERNAL = "internal"
-
-
-@attrs.frozen
-class Asker:
-    """
-    Who asks.
-
-    @ivar address: The IP address in canonical text, empty for nobody.
-    @ivar clientName: The configured name of that client, or empty.
-    @ivar groupID: The client group it belongs to, or empty.
-    """
-
-    address: str = ""
-    clientName: str = ""
-    groupID: str = ""
-
-    ANONYMOUS: ClassVar[Asker]
-    INTERNAL: ClassVar[Asker]
-
-
-Asker.ANONYMOUS = Asker()
-Asker.INTERNAL = Asker(clientName="internal")
 
 
 def nameToWire(name: bytes) -> bytes:

@@ -6,13 +6,16 @@ What one client group sees: the rules that hold for its members.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from dnsguard.policy.decision import Decision
+from dnsguard.policy.localrecords import LocalRecords
+from dnsguard.policy.safesearch import SafeSearch
+from dnsguard.policy.specialnames import SpecialNames
 
-__all__ = ["NoRules", "Rules", "View"]
+__all__ = ["NO_RULES", "NoRules", "Rules", "View"]
 
 
 class Rules(Protocol):
@@ -42,18 +45,48 @@ class NoRules:
         return None
 
 
+NO_RULES = NoRules()
+
+
 @attrs.frozen
 class View:
     """
     One client group's rules; equal for all who are treated equally.
 
+    Groups that are treated alike share a view: who asks, and in which group,
+    is the L{asker's <dnsguard.policy.asker.Asker>} affair.
+
     @ivar number: Its place in the policy's tuple of views.
-    @ivar groupID: The group's id, empty for those in no group.
-    @ivar rules: The block and allow rules.
+    @ivar groupID: The id of the first group treated so, empty for those in no
+        group.
+    @ivar rules: The block and allow rules that hold now.
     @ivar cacheDisabled: Ask upstream each time, and keep nothing.
+    @ivar records: The names the operator answers for.
+    @ivar specialNames: The names that never belong to the public DNS.
+    @ivar safeSearch: The names of search engines that are led elsewhere.
+    @ivar blockedResponse: How a blocked name is answered: a
+        L{dnsguard.policy.blockedresponse.BlockedResponse}, or L{None} for the
+        way it is done where nothing is said.
     """
 
     number: int = 0
     groupID: str = ""
-    rules: Rules = attrs.field(factory=NoRules)
+    rules: Rules = NO_RULES
     cacheDisabled: bool = False
+    records: LocalRecords = LocalRecords.NONE
+    specialNames: SpecialNames = SpecialNames.NONE
+    safeSearch: SafeSearch = SafeSearch.NONE
+    blockedResponse: Any = None
+
+    def treatsLike(self, other: View) -> bool:
+        """
+        Are those who see this view answered as those who see the other one?
+        """
+        return (
+            self.rules is other.rules
+            and self.cacheDisabled == other.cacheDisabled
+            and self.records is other.records
+            and self.specialNames is other.specialNames
+            and self.safeSearch is other.safeSearch
+            and self.blockedResponse is other.blockedResponse
+        )
