@@ -1,0 +1,209 @@
+# -*- test-case-name: tests.assembly.test_rules -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+From the configuration to the specs that a policy is built of.
+
+The two are kept apart so that the policy room knows nothing of YAML, and an
+operator's C{.tac} file can say the same things without any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dnsguard.config.model import Config
+from dnsguard.config.sections.clients import GroupConfig, GroupSafeSearchConfig
+from dnsguard.config.sections.filtering import (
+    BlocklistsConfig,
+    FamilyTimeConfig,
+    SafeSearchConfig,
+    ScheduledPauseConfig,
+    YouTubeMode,
+)
+from dnsguard.policy.blockedresponse import BlockedResponse
+from dnsguard.policy.build import FamilyTimeSpec, GroupSpec, PolicySpec, RulesSpec
+from dnsguard.policy.clients import ClientSpec
+from dnsguard.policy.localrecords import RecordSpec
+from dnsguard.policy.safesearch import SafeSearchSpec
+from dnsguard.policy.schedule import WindowSpec
+from dnsguard.policy.specialnames import SpecialNamesSpec
+
+__all__ = ["policySpec", "sourceURLs"]
+
+_ENGINES = ("google", "bing", "duckduckgo", "ecosia", "pixabay", "yandex", "brave")
+
+
+def sourceURLs(config: Config) -> dict[str, str]:
+    """
+    All block lists that anybody uses.
+
+    One URL is one list, whatever it is called by those who use it: it is
+    fetched and kept once, under the name it has where it stands first.
+
+    @return: Names by URL.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for sources in (
+        config.blocklists.sources,
+        *(group.blocklist.sources for group in config.clientGroups),
+    ):
+        for source in sources:
+            if source.url in names:
+                continue
+            name = source.name
+            number = 2
+            while name in taken:
+                name = f"{source.name} ({number})"
+                number += 1
+            taken.add(name)
+            names[source.url] = name
+    return names
+
+
+def policySpec(config: Config, imported: Iterable[RecordSpec] = ()) -> PolicySpec:
+    """
+    Say what the configuration says, in the policy's own terms.
+
+    @param imported: Records read from hosts files.
+    """
+    names = sourceURLs(config)
+    clients = config.clientIdentification
+    return PolicySpec(
+        rules=_rules(config.blocklists, names),
+        groups=tuple(
+            _group(group, f"client_groups[{number}]", names, config.safeSearch)
+            for number, group in enumerate(config.clientGroups)
+        ),
+        clients=tuple(
+            ClientSpec(
+                client.ip,
+                client.name,
+                client.groupID,
+                f"client_identification.clients[{number}]",
+            )
+            for number, client in enumerate(clients.clients)
+        )
+        if clients.enabled
+        else (),
+        records=tuple(
+            RecordSpec(
+                record.name,
+                record.type.value,
+                record.value,
+                int(record.ttl),
+                f"local_records[{number}]",
+            )
+            for number, record in enumerate(config.localRecords)
+        ),
+        importedRecords=tuple(imported),
+        safeSearch=_safeSearch(config.safeSearch),
+        specialNames=_specialNames(config),
+        timeZone=config.timezone or "",
+        timeZonePlace="timezone",
+        blockedResponse=BlockedResponse.parse(
+            config.response.blocked, int(config.response.blockedTTL)
+        ),
+    )
+
+
+def _rules(blocklists: BlocklistsConfig, names: dict[str, str]) -> RulesSpec:
+    return RulesSpec(
+        sources=tuple(names[source.url] for source in blocklists.sources),
+        allow=blocklists.allowlist,
+        deny=blocklists.denylist,
+        familyTime=_familyTime(blocklists.familyTime, "blocklists"),
+        pause=_pause(blocklists.scheduledPause, "blocklists"),
+        place="blocklists",
+    )
+
+
+def _group(
+    group: GroupConfig, place: str, names: dict[str, str], everybody: SafeSearchConfig
+) -> GroupSpec:
+    blocklist = group.blocklist
+    inner = f"{place}.blocklist"
+    return GroupSpec(
+        id=group.id,
+        inheritsGlobal=blocklist.inheritGlobal,
+        rules=RulesSpec(
+            sources=tuple(names[source.url] for source in blocklist.sources),
+            allow=blocklist.allowlist,
+            deny=blocklist.denylist,
+            familyTime=_familyTime(blocklist.familyTime, inner),
+            pause=_pause(blocklist.scheduledPause, inner),
+            place=inner,
+        ),
+        safeSearch=_groupSafeSearch(group.safeSearch, everybody, f"{place}.safe_search"),
+        cacheDisabled=group.disableCache,
+        place=place,
+    )
+
+
+def _window(block: FamilyTimeConfig | ScheduledPauseConfig, place: str) -> WindowSpec:
+    return WindowSpec(_clock(block.start), _clock(block.end), block.days, place)
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _familyTime(block: FamilyTimeConfig | None, place: str) -> FamilyTimeSpec | None:
+    if block is None or not block.enabled:
+        return None
+    window = _window(block, f"{place}.family_time")
+    return FamilyTimeSpec((window,), block.services, block.domains)
+
+
+def _pause(block: ScheduledPauseConfig | None, place: str) -> tuple[WindowSpec, ...]:
+    if block is None or not block.enabled:
+        return ()
+    return (_window(block, f"{place}.scheduled_pause"),)
+
+
+def _safeSearch(section: SafeSearchConfig, place: str = "safe_search") -> SafeSearchSpec:
+    off = section.youtube is YouTubeMode.OFF
+    return SafeSearchSpec(
+        section.enabled,
+        (*((engine, getattr(section, engine)) for engine in _ENGINES), ("youtube", not off)),
+        "" if off else section.youtube.value,
+        place,
+    )
+
+
+def _groupSafeSearch(
+    own: GroupSafeSearchConfig, everybody: SafeSearchConfig, place: str
+) -> SafeSearchSpec | None:
+    """
+    Lay a group's safe search over everybody's.
+
+    @return: L{None} when the group says nothing of its own.
+    """
+    said = {
+        key: value
+        for key in ("enabled", "youtube", *_ENGINES)
+        if (value := getattr(own, key)) is not None
+    }
+    if not said:
+        return None
+    merged = {key: getattr(everybody, key) for key in ("enabled", "youtube", *_ENGINES)}
+    return _safeSearch(SafeSearchConfig(**{**merged, **said}), place)
+
+
+def _specialNames(config: Config) -> SpecialNamesSpec:
+    names = config.specialNames
+    return SpecialNamesSpec(
+        switches=(
+            ("localhost", names.localhost),
+            ("invalid", names.invalid),
+            ("onion", names.onion),
+            ("home_arpa", names.homeArpa),
+            ("private_reverse", names.privateReverse),
+            ("resolver_arpa", names.resolverArpa),
+            ("use_application_dns", names.useApplicationDNS),
+        ),
+        routed=tuple(
+            domain for route in config.conditionalForwarding for domain in route.domains
+        ),
+        routedPlace="conditional_forwarding",
+    )
