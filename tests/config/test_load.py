@@ -143,7 +143,7 @@ class ProblemTests(LoadCase):
                 "server:\n"
                 "  listen: [127.0.0.1:53, '[::1]:99999']\n"
                 "  protocls: [udp]\n"
-                "  read_timeout: 5s\n"
+                "  read_timeout: 1ms\n"
                 "upstream_timeout: never\n"
                 "cache: {min_ttl: 2h}\n"
                 "client_groups: [{id: kids}, {id: kids}]\n"
@@ -153,8 +153,8 @@ class ProblemTests(LoadCase):
                 "f:2:26: server.listen[1]: '[::1]:99999': a port is a number from 1 to 65535",
                 "f:3:3: server.protocls: unknown key 'protocls'; did you mean protocols?",
                 (
-                    "f:4:3: server.read_timeout: known key without meaning here: sockets never block,"
-                    " see server.tcp_idle_timeout: ignored (warning)"
+                    "f:4:17: server.read_timeout: '1ms': expected a duration such as 300ms, 5s, 1h30m or"
+                    " 90 (seconds), at least 100ms, at most 1h"
                 ),
                 "f:5:1: upstream_timeout: deprecated; use network.upstream_timeout (warning)",
                 (
