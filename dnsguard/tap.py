@@ -19,8 +19,7 @@ from twisted.python.reflect import namedModule
 
 from dnsguard.config.load import Loaded, Source, load
 from dnsguard.config.model import Config
-from dnsguard.config.problem import Problem, pathFromText
-from dnsguard.errors import ConfigError, PolicyError
+from dnsguard.errors import ConfigError, DNSGuardError
 from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
 from dnsguard.services.applog import ApplicationLogService
@@ -130,16 +129,15 @@ def _build(
     """
     Load the configuration and build the resolver, or end the process.
     """
-    problems: tuple[Problem, ...]
     try:
         loaded = load(source, environ)
-        try:
-            return loaded, assemble(loaded.config)
-        except PolicyError as error:
-            path = pathFromText(error.place)
-            problems = (*loaded.warnings, loaded.problem(path, error.reason))
     except ConfigError as error:
         problems = error.problems
+    else:
+        try:
+            return loaded, assemble(loaded.config)
+        except DNSGuardError as error:
+            problems = loaded.explain(error)
     for problem in problems:
         print(problem, file=sys.stderr)
     print("dnsguard: the configuration can't be used", file=sys.stderr)

@@ -16,7 +16,7 @@ from dnsguard.config.kinds import FAULTY, Context, described
 from dnsguard.config.nearest import nearest
 from dnsguard.config.pending import pendingReason
 from dnsguard.config.problem import KeyPath, Place, shown
-from dnsguard.config.tree import Mapping, Node, Scalar, find
+from dnsguard.config.tree import Entry, Mapping, Node, Scalar, find
 
 __all__ = ["Section", "allPaths", "blame", "convertRoot"]
 
@@ -51,11 +51,7 @@ class Section:
         Make the section.
         """
         if isinstance(node, Scalar) and self.shorthand:
-            kind = keysOf(self.section)[self.shorthand].kind
-            value = kind.convert(node, path, context)
-            if value is FAULTY:
-                return FAULTY
-            return self.section(**{keysOf(self.section)[self.shorthand].attribute: value})
+            node = Mapping(node.place, {self.shorthand: Entry(node.place, node)})
         if not isinstance(node, Mapping):
             context.error(node.place, path, f"expected {self.expected}, not {described(node)}")
             return FAULTY

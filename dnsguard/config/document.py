@@ -205,7 +205,7 @@ class _Builder:
         A scalar: a value, a member or a key.
         """
         self.checkTag(event.tag, place)
-        node = Scalar(place, event.value, event.style is None)
+        node = Scalar(place, event.value, not event.style)
         self.remember(event.anchor, node, 1, 1)
         self.add(node, 1, 1)
 

@@ -19,13 +19,14 @@ import attrs
 
 from dnsguard.config.convert import blame, convertRoot
 from dnsguard.config.document import MAX_OCTETS, DocumentError, parseDocument
+from dnsguard.config.keys import keysOf
 from dnsguard.config.kinds import FAULTY, Context
 from dnsguard.config.migrate import migrate
 from dnsguard.config.model import Config
 from dnsguard.config.override import environmentTree, stateTree
-from dnsguard.config.problem import KeyPath, Place, Problem, Severity
+from dnsguard.config.problem import KeyPath, Place, Problem, Severity, pathFromText
 from dnsguard.config.tree import Mapping, Node, Scalar, merge
-from dnsguard.errors import ConfigError
+from dnsguard.errors import ConfigError, DNSGuardError, PolicyError
 
 __all__ = ["PACKAGED_DEFAULTS", "Loaded", "Source", "load", "loadText"]
 
@@ -88,6 +89,29 @@ class Loaded:
         @param path: Where it stands: key names, and indexes from 0.
         """
         return Problem.at(blame(self.root, path), path, message)
+
+    def explain(self, error: DNSGuardError) -> tuple[Problem, ...]:
+        """
+        Find the places of what kept this configuration from being used.
+
+        @param error: A L{ConfigError}, a L{PolicyError}, or one that has
+            several of them as C{problems}.
+        """
+        if isinstance(error, ConfigError):
+            return error.problems
+        faults = getattr(error, "problems", (error,))
+        return self.warnings + tuple(self._explainOne(fault) for fault in faults)
+
+    def _explainOne(self, error: DNSGuardError) -> Problem:
+        """
+        The problem that one error tells of.
+        """
+        if not isinstance(error, PolicyError):
+            return Problem.at(Place("configuration"), (), str(error))
+        path = pathFromText(error.place)
+        if path and path[0] in keysOf(Config):
+            return self.problem(path, error.reason)
+        return Problem.at(Place(error.place), (), error.reason)
 
 
 def load(source: Source, environ: AnyMapping[str, str]) -> Loaded:

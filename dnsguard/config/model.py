@@ -64,6 +64,9 @@ class TimeZone(ScalarKind):
         return name
 
 
+_DEFAULT_GROUP = "default"
+"""The group of those who are in no other; it needn't be declared."""
+
 _UPSTREAM = Section(UpstreamConfig, shorthand="address")
 
 
@@ -129,7 +132,7 @@ class Config:
     clientGroups: tuple[GroupConfig, ...] = key(
         Many(Section(GroupConfig)),
         (),
-        meaning="Groups of clients. Clients in no group are in ``default``, if there is one.",
+        meaning="Groups of clients. Clients in no group are in ``default``, which needn't be listed.",
     )
     localRecords: tuple[LocalRecordConfig, ...] = key(
         Many(Section(LocalRecordConfig)), (), meaning="Records answered with authority."
@@ -174,7 +177,7 @@ class Config:
                 )
             seen.add(group.id)
         for index, client in enumerate(self.clientIdentification.clients):
-            if client.groupID and client.groupID not in seen:
+            if client.groupID and client.groupID not in seen | {_DEFAULT_GROUP}:
                 yield Fault(
                     ("client_identification", "clients", index, "group_id"),
                     f"no group has the id {client.groupID!r}",

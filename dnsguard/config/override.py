@@ -27,7 +27,7 @@ def environmentTree(environ: AnyMapping[str, str], context: Context) -> Mapping:
     """
     Gather the variables that set keys into a tree.
     """
-    root = Mapping(Place("environment"))
+    root = Mapping(Place("configuration"))
     for variable in sorted(environ):
         if not variable.startswith(PREFIX):
             continue

@@ -16,13 +16,8 @@ from dnsguard.config.problem import KeyPath
 __all__ = ["pendingKeys", "pendingReason"]
 
 _LATER = "known key, not supported by this version yet: ignored"
-_NO_TIMEOUTS = (
-    "known key without meaning here: sockets never block, see server.tcp_idle_timeout: ignored"
-)
 
 _KEYS: dict[str, str] = {
-    "server.read_timeout": _NO_TIMEOUTS,
-    "server.write_timeout": _NO_TIMEOUTS,
     "cache.redis": _LATER,
     "cache.refresh_upstream_fail_log_interval": _LATER,
     **{

@@ -13,7 +13,7 @@ import re
 
 __all__ = ["formatSize", "parseSize"]
 
-_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,3}))? ?(B|[KMGT]i?B?)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,3}))? ?(B|[KMGT]i?B?)?", re.IGNORECASE | re.ASCII)
 _POWERS: dict[str, int] = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _MOST = 1 << 50
 

@@ -10,7 +10,7 @@ before the new configuration is in force is logged, and nothing has changed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from dnsguard.config.load import Loaded
 from dnsguard.config.model import Config
+from dnsguard.config.problem import Problem, Severity
 from dnsguard.errors import ConfigError, DNSGuardError
 
 __all__ = ["Apply", "ReloadService"]
@@ -130,24 +131,32 @@ class ReloadService(Service):
         See L{reload}.
         """
         self.log.info("reloading the configuration")
+        loaded = None
         try:
             loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
-            for problem in loaded.warnings:
-                self.log.warn("{problem}", problem=problem.sentence)
             await maybeDeferred(self._apply, loaded.config)
-        except ConfigError as error:
-            for problem in error.problems:
-                self.log.error("{problem}", problem=problem.sentence)
-            self.log.error("configuration not reloaded: the old one stays in force")
         except DNSGuardError as error:
-            self.log.error(
-                "configuration not reloaded: {reason}; the old one stays in force", reason=error
-            )
+            if loaded is not None:
+                self._tell(loaded.explain(error))
+            elif isinstance(error, ConfigError):
+                self._tell(error.problems)
+            self.log.error("configuration not reloaded: the old one stays in force")
         except Exception:
-            self.log.failure("configuration not reloaded; the old one stays in force")
+            self.log.failure("configuration not reloaded: the old one stays in force")
         else:
+            self._tell(loaded.warnings)
             self.reloads += 1
             self.log.info("configuration reloaded")
             return True
         self.failures += 1
         return False
+
+    def _tell(self, problems: Iterable[Problem]) -> None:
+        """
+        Log each problem.
+        """
+        for problem in problems:
+            if problem.severity is Severity.WARNING:
+                self.log.warn("{problem}", problem=problem.sentence)
+            else:
+                self.log.error("{problem}", problem=problem.sentence)

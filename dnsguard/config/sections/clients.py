@@ -17,6 +17,7 @@ from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind, Text
 from dnsguard.config.names import Rule
 from dnsguard.config.sections.filtering import (
     FamilyTimeConfig,
+    SafeSearchConfig,
     ScheduledPauseConfig,
     SourceConfig,
     YouTubeMode,
@@ -180,6 +181,13 @@ class GroupSafeSearchConfig:
         unset="as in ``safe_search``",
         meaning="Restricted mode of YouTube for the group.",
     )
+
+    def over(self, base: SafeSearchConfig) -> SafeSearchConfig:
+        """
+        What holds for the group: what is set here, else what is in C{base}.
+        """
+        changes = {name: value for name, value in attrs.asdict(self).items() if value is not None}
+        return attrs.evolve(base, **changes)
 
 
 @attrs.frozen

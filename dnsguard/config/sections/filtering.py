@@ -21,6 +21,7 @@ from dnsguard.config.names import Domain, Rule
 from dnsguard.config.quantities import Duration, Integer, Size
 
 __all__ = [
+    "ENGINES",
     "BlocklistsConfig",
     "FamilyTimeConfig",
     "HealthCheckConfig",
@@ -37,7 +38,7 @@ __all__ = [
 @attrs.frozen
 class TimeOfDay(ScalarKind):
     """
-    A kind: a time of day, C{HH:MM}; its value is minutes since midnight.
+    A kind: a time of day, as the text C{HH:MM}.
 
     @ivar most: The last minute that is accepted.
     """
@@ -52,7 +53,7 @@ class TimeOfDay(ScalarKind):
         last = f"{self.most // 60:02}:{self.most % 60:02}"
         return f"a time of day from 00:00 to {last}, as HH:MM"
 
-    def read(self, text: str) -> int:
+    def read(self, text: str) -> str:
         """
         Read a time of day.
         """
@@ -62,13 +63,7 @@ class TimeOfDay(ScalarKind):
         minutes = int(match[1]) * 60 + int(match[2])
         if minutes > self.most:
             raise ValueError
-        return minutes
-
-    def show(self, value: int) -> str:
-        """
-        Write a time of day.
-        """
-        return f'"{value // 60:02}:{value % 60:02}"'
+        return match[0]
 
 
 _SOURCE_URL = r"(?:https?://[^\s/]+.*|file:///.*|/.*|\./.*|\.\./.*|[^\s:]+)"
@@ -96,7 +91,7 @@ class SourceConfig:
     )
 
 
-def _windowFaults(start: int, end: int) -> Iterator[Fault]:
+def _windowFaults(start: str, end: str) -> Iterator[Fault]:
     if start == end:
         yield Fault(("end",), "the window has no length: it ends when it starts")
 
@@ -107,11 +102,11 @@ class ScheduledPauseConfig:
     Times of the week at which the lists are at rest.
     """
 
-    start: int = key(
+    start: str = key(
         TimeOfDay(),
         meaning="When it begins, this minute included, by the clock of ``timezone``.",
     )
-    end: int = key(
+    end: str = key(
         TimeOfDay(24 * 60),
         meaning="When it ends, this minute excluded; earlier than ``start`` is on the next day.",
     )
@@ -136,11 +131,11 @@ class FamilyTimeConfig:
     Times of the week at which services are blocked, whatever else is allowed.
     """
 
-    start: int = key(
+    start: str = key(
         TimeOfDay(),
         meaning="When it begins, this minute included, by the clock of ``timezone``.",
     )
-    end: int = key(
+    end: str = key(
         TimeOfDay(24 * 60),
         meaning="When it ends, this minute excluded; earlier than ``start`` is on the next day.",
     )
@@ -273,6 +268,10 @@ class YouTubeMode(enum.Enum):
         return {**yes, **dict.fromkeys(("false", "no"), "off")}
 
 
+ENGINES = ("google", "bing", "duckduckgo", "ecosia", "pixabay", "yandex", "brave")
+"""The keys that are search engines."""
+
+
 def _engine(name: str) -> bool:
     return key(Flag(), True, meaning=f"Force safe search on {name}.")  # type: ignore[no-any-return]
 
@@ -297,6 +296,17 @@ class SafeSearchConfig:
         meaning="Restricted mode of YouTube; ``true`` is ``strict``.",
     )
 
+    @property
+    def switches(self) -> tuple[tuple[str, bool], ...]:
+        """
+        Each search engine's name, and whether it is made to be safe.
+        """
+        return tuple((name, getattr(self, name)) for name in ENGINES)
+
+
+_BLOCKED_WORDS = ("nxdomain", "nodata", "null_ip", "refused")
+# Not C{null}: that is how YAML says nothing at all.
+
 
 @attrs.frozen
 class BlockedAnswer(ScalarKind):
@@ -309,17 +319,19 @@ class BlockedAnswer(ScalarKind):
         """
         What is expected, in words.
         """
-        return "nxdomain or an IP address"
+        return f"{', '.join(_BLOCKED_WORDS)} or an IP address"
 
     def read(self, text: str) -> str:
         """
-        Read C{nxdomain}, or an address into canonical text.
+        Read one of the words, or an address into canonical text.
         """
-        text = text.strip().lower()
-        if text == "nxdomain":
-            return text
+        word = text.strip().lower()
+        if word in _BLOCKED_WORDS:
+            return word
+        if "%" in word:
+            raise ValueError("no zone can stand in a packet")
         try:
-            return str(ipaddress.ip_address(text))
+            return str(ipaddress.ip_address(word))
         except ValueError:
             raise ValueError("") from None
 
@@ -330,15 +342,25 @@ class ResponseConfig:
     What is answered for a blocked name.
     """
 
-    blocked: str = key(
-        BlockedAnswer(),
-        "nxdomain",
-        meaning="""``nxdomain``: there is no such name; or an IP address, which is the answer
-            to A or AAAA, whichever it fits, while other types exist but are
-            empty.""",
+    blocked: tuple[str, ...] = key(
+        Many(BlockedAnswer(), least=1, single=True),
+        ("nxdomain",),
+        meaning="""``nxdomain``: there is no such name; ``nodata``: it has no such data;
+            ``null_ip``: ``0.0.0.0`` and ``::``; ``refused``; or IP addresses, which
+            are the answer to A or AAAA, whichever they fit, while other types
+            exist but are empty.""",
     )
     blockedTTL: float = key(
-        Duration(most=2**31 - 1),
+        Duration(least=1, most=2**31 - 1),
         3600.0,
         meaning="How long clients may remember it.",
     )
+
+    def faults(self) -> Iterator[Fault]:
+        """
+        A word stands alone.
+        """
+        if len(self.blocked) > 1:
+            for index, answer in enumerate(self.blocked):
+                if answer in _BLOCKED_WORDS:
+                    yield Fault(("blocked", index), f"{answer} doesn't go with anything else")

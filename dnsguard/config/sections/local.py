@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from dnsguard.config.keys import Fault, key
+from dnsguard.config.keys import Fault, key, keysOf
 from dnsguard.config.kinds import Choice, Flag, Text
 from dnsguard.config.names import Domain, domainText
 from dnsguard.config.quantities import Duration
@@ -107,15 +107,30 @@ class SpecialNamesConfig:
 
     localhost: bool = _special("RFC 6761 §6.3", "``localhost`` is this machine.")
     invalid: bool = _special("RFC 6761 §6.4", "``invalid`` doesn't exist.")
+    test: bool = _special("RFC 6761 §6.2", "``test`` doesn't exist unless local records say.")
     onion: bool = _special("RFC 7686", "``onion`` is for Tor alone and doesn't exist here.")
+    local: bool = _special("RFC 6762 §22.1", "``local`` is for multicast DNS alone.")
     homeArpa: bool = _special("RFC 8375", "``home.arpa`` doesn't exist unless local records say.")
-    privateReverse: bool = _special(
-        "RFC 6303", "Reverse names of private addresses are answered here."
+    serviceArpa: bool = _special(
+        "RFC 9665 §10", "``service.arpa`` doesn't exist unless local records say."
     )
     resolverArpa: bool = _special(
         "RFC 9462", "``resolver.arpa`` is empty: no encrypted resolver is designated."
     )
-    useApplicationDNS: bool = _special(
+    privateReverse: bool = _special(
+        "RFC 6303", "Reverse names of private addresses are answered here."
+    )
+    dohCanary: bool = _special(
         "Mozilla",
         "``use-application-dns.net`` doesn't exist, so that browsers don't go round the filter.",
     )
+
+    @property
+    def switches(self) -> tuple[tuple[str, bool], ...]:
+        """
+        Each family's name, and whether it is answered here.
+        """
+        return tuple(
+            (name, getattr(self, key.attribute))
+            for name, key in keysOf(SpecialNamesConfig).items()
+        )

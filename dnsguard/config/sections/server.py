@@ -121,6 +121,16 @@ class ServerConfig:
         meaning="""The largest UDP answer, whatever the client says it can take; a
             larger one is truncated and asked for again by TCP.""",
     )
+    readTimeout: float = key(
+        Duration(least=0.1, most=3600),
+        5.0,
+        meaning="How long one query by TCP may take from its first octet to its last.",
+    )
+    writeTimeout: float = key(
+        Duration(least=0.1, most=3600),
+        5.0,
+        meaning="How long a client may leave answers by TCP unread.",
+    )
     tcpIdleTimeout: float = key(
         Duration(least=0.1, most=3600),
         10.0,
@@ -134,11 +144,11 @@ class ServerConfig:
     tcpMaxConnectionsPerClient: int = key(
         Integer(1, 1_000_000),
         50,
-        meaning="The most TCP connections from one address at a time.",
+        meaning="The most TCP connections from one IPv4 address or IPv6 /64 network at a time.",
     )
     tcpMaxInFlight: int = key(
         Integer(1, 10_000),
-        100,
+        64,
         meaning="""The most unanswered queries of one TCP connection; it isn't read
             from while there are so many.""",
     )

@@ -22,6 +22,7 @@ from dnsguard.config.names import Domain
 from dnsguard.config.quantities import Duration
 
 __all__ = [
+    "SPOKEN",
     "ForwardingConfig",
     "NetworkConfig",
     "Strategy",
@@ -41,6 +42,13 @@ class UpstreamProtocol(enum.Enum):
     TLS = "tls"
     HTTPS = "https"
     QUIC = "quic"
+
+
+SPOKEN = (UpstreamProtocol.UDP, UpstreamProtocol.TCP)
+"""
+What this version speaks. An upstream that is to be asked in secret is never
+asked in the open instead: that is an error.
+"""
 
 
 class Strategy(enum.Enum):
@@ -137,8 +145,9 @@ class UpstreamConfig:
         wanted = self.protocol.value if self.protocol else ""
         if scheme and wanted and scheme != wanted:
             yield Fault(("protocol",), f"{wanted} contradicts the address, which says {scheme}")
-        if wanted == "https" and not scheme:
-            yield Fault(("address",), "an https upstream needs a whole https://host/path")
+        elif UpstreamProtocol(scheme or wanted or "udp") not in SPOKEN:
+            key = "protocol" if wanted else "address"
+            yield Fault((key,), f"{scheme or wanted} isn't spoken by this version yet")
 
 
 def duplicateNames(upstreams: tuple[UpstreamConfig, ...]) -> Iterator[Fault]:

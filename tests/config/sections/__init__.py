@@ -1,0 +1,1 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
