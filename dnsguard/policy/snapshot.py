@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
+from zope.interface import implementer
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.asker import Asker
 from dnsguard.policy.clients import Clients, ClientSpec
 from dnsguard.policy.group import GroupPlan
+from dnsguard.policy.interfaces import IPolicies
 from dnsguard.policy.localrecords import LocalRecords, RecordSpec
 from dnsguard.policy.problems import nearest
 from dnsguard.policy.safesearch import SafeSearch
@@ -259,6 +261,7 @@ def _rules(blocklist: Any) -> Rules:
     return rules
 
 
+@implementer(IPolicies)
 class Policies:
     """
     The place where the current policy is looked up.
