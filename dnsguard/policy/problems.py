@@ -57,12 +57,12 @@ class Problems:
 
     def add(self, problem: PolicyError | InvalidPolicy) -> None:
         """
-        Note the problems that somebody else found, unless they are noted
-        already: one rule may be read for several groups.
+        Note the problems that somebody else found, but one for each place:
+        a rule may be read for several groups, and by several readers.
         """
         several = problem.problems if isinstance(problem, InvalidPolicy) else (problem,)
         for one in several:
-            if all((one.place, one.reason) != (old.place, old.reason) for old in self._found):
+            if all(one.place != old.place for old in self._found):
                 self._found.append(one)
 
     def check(self) -> None:

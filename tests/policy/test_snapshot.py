@@ -251,22 +251,11 @@ class OfTests(SynchronousTestCase):
         Groups have rules of their own, and addresses lead to groups.
         """
         ads = PlainRules(RuleParts("ads", sources=("ads",)))
-
-        class Named:
-            """
-            Something that makes rules.
-            """
-
-            def rules(self) -> Rules:
-                """
-                Make them.
-                """
-                return PlainRules(RuleParts("made", sources=("more",)))
-
+        more = PlainRules(RuleParts("made", sources=("more",)))
         policy = Policy.of(
             ads,
             records=[("nas.example.org", "A", "192.0.2.1")],
-            groups={"kids": Named(), "free": None},
+            groups={"kids": more, "free": None},
             clients={"192.0.2.0/28": "kids", "192.0.2.200": "free"},
         )
         for address, expected in [
