@@ -7,9 +7,9 @@ The map of the house: what the rooms promise each other.
 from __future__ import annotations
 
 from twisted.internet.interfaces import IResolver
-from zope.interface import Attribute, Interface, classImplements
+from zope.interface import Attribute, Interface
 
-from dnsguard.policy.snapshot import Policies
+from dnsguard.policy.interfaces import IPolicies
 
 __all__ = [
     "IAnswerCache",
@@ -53,28 +53,6 @@ class IAnswerCache(Interface):
 
         @param query: The L{dnsguard.query.ClientQuery} it answers.
         @param payload: The L{dnsguard.answer.Answer}.
-        """
-
-
-class IPolicies(Interface):
-    """
-    The place where the current policy is looked up.
-    """
-
-    current = Attribute("The current L{dnsguard.policy.snapshot.Policy}.")
-
-    def publish(policy):
-        """
-        Make a policy the current one. Can't fail.
-
-        @param policy: The L{dnsguard.policy.snapshot.Policy}.
-        """
-
-    def subscribe(subscriber):
-        """
-        Have a callable called with each policy published from now on.
-
-        @return: A callable of no arguments that ends the subscription.
         """
 
 
@@ -233,7 +211,3 @@ class IReplayStore(Interface):
 
         @return: An L{IReplayBatch}.
         """
-
-
-# The policy knows no zope: it is declared here that it keeps this promise.
-classImplements(Policies, IPolicies)

@@ -28,7 +28,7 @@ PURE = {
 }
 """Modules and packages that never import Twisted (rules 1 and 2)."""
 
-PURE_LIBRARIES = {"attrs", "yaml", "idna", "re2", "dnsguard", "numpy"}
+PURE_LIBRARIES = {"attrs", "yaml", "idna", "re2", "dns", "zope", "dnsguard", "numpy"}
 """What the pure modules may import besides the standard library."""
 
 CORE = {"interfaces", "query", "answer", "errors", "server.reply", "server.admission"}

@@ -124,7 +124,7 @@ class PolicySpec:
         server's own.
     @ivar timeZonePlace: Where it was written.
     @ivar blockedResponse: How a blocked name is answered, see
-        L{dnsguard.policy.view.View}.
+        L{dnsguard.policy.view.View}; L{None} for that view's default.
     """
 
     rules: RulesSpec = attrs.field(factory=RulesSpec)
@@ -225,12 +225,12 @@ class _Builder:
             LocalRecords.NONE,
         )
         names = self.attempt(lambda: SpecialNames.build(spec.specialNames), SpecialNames.NONE)
-        return View(
-            records=records,
-            specialNames=names,
-            safeSearch=self.safeSearch(spec.safeSearch),
-            blockedResponse=spec.blockedResponse,
+        view = View(
+            records=records, specialNames=names, safeSearch=self.safeSearch(spec.safeSearch)
         )
+        if spec.blockedResponse is not None:
+            view = attrs.evolve(view, blockedResponse=spec.blockedResponse)
+        return view
 
     def safeSearch(self, spec: SafeSearchSpec) -> SafeSearch:
         """
@@ -305,7 +305,9 @@ class _Builder:
                 parseName(domain.removeprefix("*."))
             except RecordError as reason:
                 self.problems.note(f"{place}.domains[{number}]", str(reason))
-        return tuple(dict.fromkeys((*domains, *family.domains)))
+        # The operator's own come first, so that their numbers are right in
+        # attributions.
+        return tuple(dict.fromkeys((*family.domains, *domains)))
 
     def plan(self, template: View, books: tuple[RuleBook, ...], underGlobal: bool) -> GroupPlan:
         """

@@ -57,9 +57,13 @@ class Problems:
 
     def add(self, problem: PolicyError | InvalidPolicy) -> None:
         """
-        Note the problems that somebody else found.
+        Note the problems that somebody else found, but one for each place:
+        a rule may be read for several groups, and by several readers.
         """
-        self._found.extend(problem.problems if isinstance(problem, InvalidPolicy) else [problem])
+        several = problem.problems if isinstance(problem, InvalidPolicy) else (problem,)
+        for one in several:
+            if all(one.place != old.place for old in self._found):
+                self._found.append(one)
 
     def check(self) -> None:
         """

@@ -62,7 +62,8 @@ class SafeSearchSpec:
     @ivar enabled: Is there any?
     @ivar switches: For some engines, on or off; an engine that isn't mentioned
         is on, but for YouTube, which is more than a search.
-    @ivar youtube: C{"strict"}, C{"moderate"} or empty for the switch's word.
+    @ivar youtube: C{"strict"}, C{"moderate"} or C{"off"}; empty for the
+        switch's word.
     @ivar place: Where it was written, for problems.
     """
 
@@ -183,12 +184,16 @@ class SafeSearch:
                 on.discard(engine)
         if spec.youtube in _YOUTUBE:
             on.add(Engine.YOUTUBE)
+        elif spec.youtube == "off":
+            on.discard(Engine.YOUTUBE)
         elif spec.youtube:
-            problems.note(f"{spec.place}.youtube", f"strict or moderate, not {spec.youtube!r}")
+            problems.note(
+                f"{spec.place}.youtube", f"off, strict or moderate, not {spec.youtube!r}"
+            )
         problems.check()
         if not spec.enabled:
             return cls.NONE
-        return cls.of(on, spec.youtube or "strict")
+        return cls.of(on, spec.youtube if spec.youtube in _YOUTUBE else "strict")
 
     def find(self, qname: bytes) -> Rewrite | None:
         """

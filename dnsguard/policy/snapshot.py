@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
+from zope.interface import implementer
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.asker import Asker
 from dnsguard.policy.clients import Clients, ClientSpec
 from dnsguard.policy.group import GroupPlan
+from dnsguard.policy.interfaces import IPolicies
 from dnsguard.policy.localrecords import LocalRecords, RecordSpec
 from dnsguard.policy.problems import nearest
 from dnsguard.policy.safesearch import SafeSearch
@@ -92,9 +94,9 @@ class Policy:
         """
         Make a policy in a line or two, as for a C{.tac} file.
 
-        @param blocklist: The L{Rules} for all who aren't in a group, or
-            something that makes them by its C{rules()} method, such as a
-            L{dnsguard.policy.domainset.DomainSet}; L{None}: nothing is blocked.
+        @param blocklist: The L{Rules} for all who aren't in a group, or a
+            L{dnsguard.policy.domainset.DomainSet} of names to block; L{None}:
+            nothing is blocked.
         @param records: Local records, as name, type and value.
         @param specialNames: L{None} for all of them.
         @param groups: By group id: the rules of that group, instead.
@@ -111,8 +113,9 @@ class Policy:
             records=records,
             safeSearch=safeSearch,
             specialNames=SpecialNames.of(SpecialName) if specialNames is None else specialNames,
-            blockedResponse=blockedResponse,
         )
+        if blockedResponse is not None:
+            everybody = attrs.evolve(everybody, blockedResponse=blockedResponse)
         plans = [GroupPlan.fixed(everybody)]
         for groupID, rules in (groups or {}).items():
             view = attrs.evolve(everybody, groupID=groupID, rules=_rules(rules))
@@ -252,13 +255,17 @@ def _rules(blocklist: Any) -> Rules:
     """
     if blocklist is None:
         return NO_RULES
-    if hasattr(blocklist, "decide"):
-        rules: Rules = blocklist
-    else:
-        rules = blocklist.rules()
+    if not hasattr(blocklist, "decide"):
+        from dnsguard.policy.ruleset import (  # type: ignore[import-not-found,unused-ignore]
+            RuleSet,
+        )
+
+        blocklist = RuleSet(lists=blocklist)
+    rules: Rules = blocklist
     return rules
 
 
+@implementer(IPolicies)
 class Policies:
     """
     The place where the current policy is looked up.

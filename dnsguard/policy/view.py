@@ -88,5 +88,5 @@ class View:
             and self.records is other.records
             and self.specialNames is other.specialNames
             and self.safeSearch is other.safeSearch
-            and self.blockedResponse is other.blockedResponse
+            and self.blockedResponse == other.blockedResponse
         )

@@ -18,7 +18,8 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from dnsguard.policy.snapshot import Policies, Policy
+from dnsguard.interfaces import IPolicies
+from dnsguard.policy.snapshot import Policy
 
 __all__ = ["PolicyClockService"]
 
@@ -41,7 +42,7 @@ class PolicyClockService(Service):
 
     def __init__(
         self,
-        policies: Policies,
+        policies: IPolicies,
         clock: IReactorTime,
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -119,6 +119,10 @@ class SpecTests(SynchronousTestCase):
         self.assertEqual(self.engines(SafeSearchSpec(True, (("youtube", True),))), every)
         self.assertEqual(self.engines(SafeSearchSpec(True, youtube="moderate")), every)
         self.assertEqual(
+            self.engines(SafeSearchSpec(True, (("youtube", True),), "off")),
+            every - {Engine.YOUTUBE},
+        )
+        self.assertEqual(
             self.engines(SafeSearchSpec(True, (("bing", False),))),
             every - {Engine.YOUTUBE, Engine.BING},
         )
