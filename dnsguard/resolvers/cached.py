@@ -113,7 +113,9 @@ def entryOf(
     if answer.outcome is not Outcome.UPSTREAM and answer.outcome is not Outcome.CACHED:
         return None
     wire, layout = answer.encoded(query.question)
-    if answer.cacheSeconds <= 0 and (layout.leastTTL is not None or layout.negativeTTL is not None):
+    if answer.cacheSeconds <= 0 and (
+        layout.leastTTL is not None or layout.negativeTTL is not None
+    ):
         # One without any TTL of its own can't say how long to keep it, nor
         # that it isn't to be kept.
         return None
