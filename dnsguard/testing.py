@@ -134,11 +134,12 @@ class Exchange:
         """
         Settle it with an answer.
         """
-        wire, _ = answer.encoded(self.message[12 : self.layout.questionEnd])
+        question = self.message[12 : self.layout.questionEnd]
+        # Encoded anew: the same answer may settle other exchanges, too.
+        wire, _ = answer.replace(sections=answer.sections).encoded(question)
         _, flags, *counts = HEADER.unpack_from(wire)
         header = HEADER.pack(self.layout.id, (flags | QR) & 0xFFF0 | answer.rCode & 15, *counts)
         # The question goes back as it came, letter case included.
-        question = self.message[12 : self.layout.questionEnd]
         self.replyWire(header + question + wire[12 + len(question) :])
 
     def replyWire(self, wire: bytes) -> None:

@@ -106,13 +106,15 @@ def entryOf(
     @param hot: Is this the refresh of a key in the hot tier?
     @param createdAt: When its key was first kept, if that isn't now.
     @return: L{None} if it isn't to be kept: because of its code or TTL, or
-        because it is no upstream's word but ours.
+        because it is no upstream's word but ours, or answers another question.
     """
     if isinstance(answer, CachedAnswer):
         return answer.entry if answer.outcome is Outcome.CACHED else None
     if answer.outcome is not Outcome.UPSTREAM and answer.outcome is not Outcome.CACHED:
         return None
     wire, layout = answer.encoded(query.question)
+    if layout.name != query.qname or layout.type != query.type:
+        return None
     if answer.cacheSeconds <= 0 and (
         layout.leastTTL is not None or layout.negativeTTL is not None
     ):
