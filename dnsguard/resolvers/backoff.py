@@ -1,0 +1,105 @@
+# -*- test-case-name: tests.resolvers.test_backoff -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Leave upstream alone with what it has just failed to answer.
+
+Stands right before the forwarder, behind the caches: what can be answered from
+a cache is. The chain offers it the failures as well as the answers found behind
+it; that is how it learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.names import dns
+from zope.interface import implementer
+
+from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import Key, keyOf
+from dnsguard.caching.servfail import BackoffTable
+from dnsguard.interfaces import IAnswerCache
+from dnsguard.query import ClientQuery
+from dnsguard.resolvers.base import Answerer, isUsable
+from dnsguard.wire.edns import ExtendedError
+
+__all__ = ["BackoffResolver"]
+
+CACHED_ERROR = ExtendedError(13, "Cached Error")
+"""RFC 8914 §4.14."""
+
+
+@implementer(IAnswerCache)
+class BackoffResolver(Answerer):
+    """
+    Answers SERVFAIL for what upstream has just answered so.
+
+    When no upstream could be reached at all (L{Outcome.UPSTREAM_ERROR}) that
+    says nothing of the name, and it ends when the network is back: such a
+    failure is kept for the shortest time that RFC 9520 §3.2 allows.
+
+    Queries whose view says C{cacheDisabled} pass it by both ways.
+
+    @ivar table: The failures of upstream's servers, shared with whoever
+        refreshes.
+    @ivar answered: How many queries it has answered.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        table: BackoffTable[Key],
+        *,
+        clock: IReactorTime | None = None,
+        unreachableSeconds: float = 1.0,
+    ) -> None:
+        """
+        @param clock: Tells the time; without one the machine's clock does.
+        @param unreachableSeconds: For how long an upstream that can't be
+            reached is left alone with a name; 0: not at all.
+        """
+        super().__init__()
+        self.table = table
+        self.answered = 0
+        self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
+        self._unreachable: BackoffTable[Key] = BackoffTable(unreachableSeconds, logInterval=0.0)
+
+    def answer(self, query: ClientQuery) -> Answer | None:
+        """
+        Answer what is in backoff.
+        """
+        if query.view is not None and query.view.cacheDisabled:
+            return None
+        if not len(self.table) and not len(self._unreachable):
+            return None
+        key, now = keyOf(query), self._now()
+        if not (self.table.inBackoff(key, now) or self._unreachable.inBackoff(key, now)):
+            return None
+        self.answered += 1
+        return Answer.failure(dns.ESERVER, Outcome.SERVFAIL_BACKOFF, extendedError=CACHED_ERROR)
+
+    def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
+        """
+        Learn from what upstream said.
+        """
+        if query.view is not None and query.view.cacheDisabled:
+            return
+        if isUsable(payload):
+            if len(self.table) or self.table.counted or len(self._unreachable):
+                key = keyOf(query)
+                self.table.succeeded(key)
+                self._unreachable.succeeded(key)
+        elif payload.outcome is Outcome.SERVFAIL:
+            if self.table.failed(keyOf(query), self._now()):
+                self.log.warn(
+                    "upstream {upstream} answered SERVFAIL for {name} type {type}",
+                    upstream=payload.upstream or "?",
+                    name=query.text,
+                    type=query.type,
+                )
+        elif payload.outcome is Outcome.UPSTREAM_ERROR:
+            self._unreachable.failed(keyOf(query), self._now())

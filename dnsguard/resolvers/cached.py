@@ -1,0 +1,135 @@
+# -*- test-case-name: tests.resolvers.test_cached -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Answers made of cache entries, whatever store the entries are in.
+
+A cached answer carries its entry, so that one cache can take it over from
+another with its times: an answer from a shared store must not start a new life
+in this process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.entry import Entry
+from dnsguard.caching.ttl import TTLPolicy
+from dnsguard.query import ClientQuery
+from dnsguard.wire.edns import ExtendedError
+
+__all__ = ["CachedAnswer", "entryOf", "freshAnswer", "staleAnswer"]
+
+_NXDOMAIN = 3
+
+STALE_ANSWER = ExtendedError(3, "Stale Answer")
+STALE_NXDOMAIN = ExtendedError(19, "Stale NXDOMAIN Answer")
+"""RFC 8914 §4.4 and §4.20."""
+
+
+class CachedAnswer(Answer):
+    """
+    An answer from a cache.
+
+    Its layout's C{leastTTL} and C{negativeTTL} are those of the entry as
+    received; what counts is C{cacheSeconds}.
+
+    @ivar entry: The entry it was made of.
+    """
+
+    __slots__ = ("entry",)
+
+    def __init__(self, entry: Entry, **facts: Any) -> None:
+        super().__init__(**facts)
+        self.entry = entry
+
+
+def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedAnswer:
+    """
+    Make the answer of an entry that is fresh.
+
+    @param remaining: For how many seconds it still is, above 0.
+    @param replaySeconds: See L{Answer}.
+    """
+    # A client told 0 would ask again at once, for what is still fresh.
+    left = int(remaining) or 1
+    return CachedAnswer(
+        entry,
+        rCode=entry.rCode,
+        outcome=Outcome.CACHED,
+        wire=entry.wireWith(left),
+        layout=entry.layout,
+        upstream=entry.upstream,
+        authenticData=entry.authenticData,
+        extendedError=entry.extendedError,
+        cacheSeconds=left,
+        replaySeconds=replaySeconds,
+    )
+
+
+def staleAnswer(entry: Entry, remaining: float, ttl: int) -> CachedAnswer:
+    """
+    Make the answer of an entry that is no longer fresh: to be used if nobody
+    has a better one (RFC 8767).
+
+    @param remaining: For how many seconds it has been stale, as a number below
+        0. As C{cacheSeconds} it lets the chain choose between two stale ones.
+    @param ttl: The TTL that its records get, at least 1.
+    """
+    return CachedAnswer(
+        entry,
+        rCode=entry.rCode,
+        outcome=Outcome.STALE,
+        wire=entry.wireWith(ttl, stale=True),
+        layout=entry.layout,
+        upstream=entry.upstream,
+        authenticData=entry.authenticData,
+        extendedError=STALE_NXDOMAIN if entry.rCode == _NXDOMAIN else STALE_ANSWER,
+        cacheSeconds=int(remaining),
+        final=False,
+    )
+
+
+def entryOf(
+    query: ClientQuery,
+    answer: Answer,
+    now: float,
+    policy: TTLPolicy,
+    *,
+    hot: bool = False,
+    createdAt: float | None = None,
+) -> Entry | None:
+    """
+    Make the entry to keep of an answer.
+
+    @param now: Seconds of the clock that the entry will be used with.
+    @param hot: Is this the refresh of a key in the hot tier?
+    @param createdAt: When its key was first kept, if that isn't now.
+    @return: L{None} if it isn't to be kept: because of its code or TTL, or
+        because it is no upstream's word but ours, or answers another question.
+    """
+    if isinstance(answer, CachedAnswer):
+        return answer.entry if answer.outcome is Outcome.CACHED else None
+    if answer.outcome is not Outcome.UPSTREAM and answer.outcome is not Outcome.CACHED:
+        return None
+    wire, layout = answer.encoded(query.question)
+    if layout.name != query.qname or layout.type != query.type:
+        return None
+    if answer.cacheSeconds <= 0 and (
+        layout.leastTTL is not None or layout.negativeTTL is not None
+    ):
+        # One without any TTL of its own can't say how long to keep it, nor
+        # that it isn't to be kept.
+        return None
+    return Entry.make(
+        wire,
+        layout,
+        answer.rCode,
+        now,
+        policy,
+        hot=hot,
+        createdAt=createdAt,
+        authenticData=answer.authenticData,
+        extendedError=answer.extendedError,
+        upstream=answer.upstream,
+    )
