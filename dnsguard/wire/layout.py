@@ -18,7 +18,7 @@ import attrs
 
 from dnsguard.wire.edns import EDNS, InvalidOPT
 
-__all__ = ["HEADER_SIZE", "Layout", "MalformedMessage", "readName", "scan"]
+__all__ = ["HEADER", "HEADER_SIZE", "Layout", "MalformedMessage", "readName", "scan"]
 
 HEADER = struct.Struct("!HHHHHH")
 HEADER_SIZE = 12

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,12 +53,12 @@ class ScanTests(SynchronousTestCase):
         ttls = [record.ttl for section in sections for record in section]
         self.assertEqual([struct.unpack_from("!I", octets, at)[0] for at in layout.ttls], ttls)
         self.assertEqual(layout.leastTTL, min((r.ttl for r in message.answers), default=None))
-        negative = [
-            min(record.ttl, record.payload.minimum)
-            for record in message.authority
-            if isinstance(record.payload, dns.Record_SOA)
-        ]
-        self.assertEqual(layout.negativeTTL, negative[-1] if negative else None)
+        negative = None
+        for record in message.authority:
+            soa: Any = record.payload
+            if record.type == dns.SOA:
+                negative = min(record.ttl, soa.minimum)
+        self.assertEqual(layout.negativeTTL, negative)
         self.assertEqual(layout.size, len(octets))
         self.assertEqual((layout.opt, layout.edns), (None, None))
 
