@@ -68,12 +68,15 @@ class ReplyLimits:
         passes without fragments everywhere.
     @ivar ttlCap: The greatest TTL, in seconds, that clients are given in
         answers from upstream, cached or not; L{None} for no cap.
+    @ivar recursionAvailable: Say so in the RA bit? Not from a server that
+        has nobody to ask.
     @ivar keepaliveSeconds: The idle limit to tell clients of streams who ask
         (RFC 7828), or L{None}: say nothing.
     """
 
     payloadSize: int = 1232
     ttlCap: int | None = None
+    recursionAvailable: bool = True
     keepaliveSeconds: float | None = None
 
 
@@ -100,7 +103,9 @@ def compose(
     if edns is None and rCode > 15:
         # The upper bits need an OPT record (RFC 6891 §6.1.3).
         rCode = dns.ESERVER
-    flags = QR | RA | (layout.flags & (RD | CD)) | (rCode & 15)
+    flags = QR | (layout.flags & (RD | CD)) | (rCode & 15)
+    if limits.recursionAvailable:
+        flags |= RA
     if answer.authoritative:
         flags |= AA
     if answer.authenticData and (query.wantsAD or query.dnssecOK):
@@ -156,7 +161,9 @@ def refuse(
         request gets one back, too (RFC 6891 §7).
     """
     id, flags = struct.unpack_from("!HH", request)
-    flags = QR | (flags & (_OPCODE | RD | CD)) | RA | rCode
+    flags = QR | (flags & (_OPCODE | RD | CD)) | rCode
+    if limits.recursionAvailable:
+        flags |= RA
     question, opt = b"", b""
     if layout is not None and layout.counts[0] == 1:
         question = request[HEADER_SIZE : layout.questionEnd]

@@ -131,7 +131,8 @@ def scan(message: bytes) -> Layout:
         if end + 4 > len(message):
             raise MalformedMessage("question cut short")
         if number == 0:
-            name = readName(message, at)
+            # Nothing stands before it that a pointer in it could point at.
+            name = message[at:end].lower()
             type, cls = _QUESTION.unpack_from(message, end)
         at = end + 4
     questionEnd = at
