@@ -10,8 +10,9 @@ bounded, in all and for each client network.
 from __future__ import annotations
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import ServerFactory
 
 from dnsguard.query import Transport
 from dnsguard.server.address import pack
@@ -45,7 +46,7 @@ class StreamLimits:
     connectionsPerAddress: int = 50
 
 
-class StreamFactory(Factory):
+class StreamFactory(ServerFactory):
     """
     Makes protocols for accepted connections, as long as there aren't too many.
 
@@ -76,6 +77,7 @@ class StreamFactory(Factory):
         self.counters = StreamCounters()
         self.connections: set[StreamProtocol] = set()
         self._perNetwork: dict[bytes, int] = {}
+        self._waiters: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol | None:  # type: ignore[override]
         """
@@ -108,6 +110,21 @@ class StreamFactory(Factory):
         left = self._perNetwork.pop(network, 0) - 1
         if left > 0:
             self._perNetwork[network] = left
+        if not self.connections:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def whenEmpty(self) -> Deferred[None]:
+        """
+        A L{Deferred} that fires when there are no connections; cancel it to
+        ask no more.
+        """
+        if not self.connections:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._waiters.remove)
+        self._waiters.append(waiter)
+        return waiter
 
     def seconds(self, wait: Wait | None) -> float | None:
         """
