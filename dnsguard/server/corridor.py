@@ -36,7 +36,7 @@ from dnsguard.server.door import Respond
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.pending import PendingQueries
 from dnsguard.server.reply import ReplyLimits, badVersion, compose, isTruncated, refuse
-from dnsguard.server.throttle import Throttle
+from dnsguard.throttle import Throttle
 from dnsguard.wire.edns import InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
 
@@ -159,6 +159,20 @@ class Corridor:
         Answer one request. See L{dnsguard.server.door.RequestDoor}.
         """
         self.counters.received += 1
+        try:
+            return self._receive(request, address, transport, respond)
+        except Exception:
+            # Whatever this is, a listener must not die of one datagram.
+            self.counters.dropped += 1
+            self._broken(Failure())
+            return False
+
+    def _receive(
+        self, request: bytes, address: bytes, transport: Transport, respond: Respond
+    ) -> bool:
+        """
+        Scan and judge one request, and see that it is answered.
+        """
         verdict = judgeHeader(request)
         if verdict is Verdict.DROP:
             self.counters.dropped += 1
@@ -206,7 +220,10 @@ class Corridor:
         view: View | None = None
         if self._policies is not None:
             policy = self._policies.current
-            asker, view = policy.identify(address)
+            if address:
+                asker, view = policy.identify(address)
+            else:
+                asker, view = Asker.ANONYMOUS, policy.defaultView
         else:
             asker = Asker(unpack(address))
         flags = layout.flags
@@ -270,15 +287,10 @@ class Corridor:
         throttle = self._throttles.get(kind)
         if throttle is None:
             throttle = self._throttles[kind] = Throttle(_LOG_SECONDS, self._seconds)
-        suppressed = throttle.admit()
-        if suppressed is not None:
+        times = throttle.allows()
+        if times:
             reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
-            self.log.failure(
-                text + " ({suppressed} more were not logged)",
-                failure,
-                reason=reason,
-                suppressed=suppressed,
-            )
+            self.log.failure(text + " ({times} times)", failure, reason=reason, times=times)
 
     def _expire(self, exchange: _Exchange) -> None:
         """

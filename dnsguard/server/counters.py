@@ -17,13 +17,14 @@ class ServerCounters:
     under C{dropped}, C{malformed}, C{refused} or C{answered}, or is pending.
 
     @ivar received: Requests through either door.
-    @ivar dropped: Not answered: too short, or themselves responses.
+    @ivar dropped: Not answered: too short, themselves responses, or the cause
+        of an error of ours.
     @ivar malformed: FORMERR for octets that are no message.
-    @ivar refused: Turned away before the chain: FORMERR, NOTIMP, BADVERS, REFUSED.
-    @ivar answered: Replied to by the chain's answer or for the want of one.
+    @ivar refused: FORMERR, NOTIMP or BADVERS for what is no question.
+    @ivar answered: Replied to as queries: these the observers are told of.
     @ivar undelivered: Of those answered, replies that couldn't be written.
     @ivar truncated: Of those answered, replies with TC.
-    @ivar failed: Of those answered, SERVFAIL because an answerer is broken.
+    @ivar failed: Times that an answerer, or the policy, was broken.
     @ivar overloaded: Of those answered, SERVFAIL because too many waited.
     @ivar expired: Of those answered, SERVFAIL because the time was up.
     @ivar unobserved: Times that an observer failed or a reply couldn't be
