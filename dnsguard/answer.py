@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, overload
 from twisted.names import dns
 
 from dnsguard.wire.edns import ExtendedError
-from dnsguard.wire.layout import Layout, scan
+from dnsguard.wire.layout import HEADER, HEADER_SIZE, QR, Layout, scan
+from dnsguard.wire.names import labels
 
 if TYPE_CHECKING:
     from dnsguard.policy.decision import Attribution
@@ -265,13 +266,32 @@ class Answer(Sequence[Records]):
         return f"<Answer {self.outcome.value} rCode={self.rCode}>"
 
 
+class _Places(dict[bytes, int]):
+    """
+    Where names stand in a message being written, for pointers to them.
+    """
+
+    def __setitem__(self, name: bytes, place: int) -> None:
+        # A pointer has 14 bits (RFC 1035 §4.1.4); Twisted Names would write a
+        # longer one, to somewhere else.
+        if place < 0x4000:
+            super().__setitem__(name, place)
+
+
 def _encode(question: bytes, rCode: int, sections: tuple[Records, Records, Records]) -> bytes:
     """
     Encode records behind a question, with owner names compressed against it.
     """
-    message = dns.Message(answer=1, rCode=rCode & 15)
-    message.answers, message.authority, message.additional = sections
-    query = dns.Query()
-    message.queries = [query]
-    query.decode(BytesIO(question))
-    return bytes(message.toStr())
+    places = _Places()
+    start = 0
+    # By labels, not by dots: a dot may stand inside one.
+    while question[start]:
+        places[b".".join(labels(question[start:]))] = start + HEADER_SIZE
+        start += question[start] + 1
+    body = BytesIO()
+    body.write(question)
+    for section in sections:
+        for record in section:
+            record.encode(body, places)
+    counts = map(len, sections)
+    return HEADER.pack(0, QR | (rCode & 15), 1, *counts) + body.getvalue()

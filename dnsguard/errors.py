@@ -23,6 +23,7 @@ __all__ = [
     "AnswerFailed",
     "ConfigError",
     "DNSGuardError",
+    "ListenError",
     "NameDenied",
     "NoUpstreams",
     "PolicyError",
@@ -69,6 +70,25 @@ class PolicyError(DNSGuardError):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
+
+
+class ListenError(DNSGuardError):
+    """
+    An address can't be listened on.
+
+    @ivar address: The address and port, in text.
+    @ivar protocol: C{"udp"}, C{"tcp"} or whatever else was to be spoken there.
+    @ivar reason: Why, in a few words.
+    """
+
+    def __init__(self, address: str, protocol: str, reason: str) -> None:
+        super().__init__(address, protocol, reason)
+        self.address = address
+        self.protocol = protocol
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"can't listen on {self.address} ({self.protocol}): {self.reason}"
 
 
 class UpstreamError(DNSGuardError):

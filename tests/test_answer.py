@@ -9,9 +9,9 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.query import ClientQuery
+from dnsguard.query import ClientQuery, nameToWire
 from dnsguard.wire.edns import ExtendedError
-from dnsguard.wire.layout import scan
+from dnsguard.wire.layout import readName, scan
 from dnsguard.wire.names import fromText
 
 QUERY = ClientQuery(fromText("www.example.org"), dns.A)
@@ -45,6 +45,37 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(layout.counts, (1, 1, 0, 0))
         self.assertEqual(layout.leastTTL, 60)
         self.assertIs(answer.encoded(QUERY.question)[0], wire)
+
+    def test_dotInALabel(self) -> None:
+        """
+        An owner name with a dot inside a label is still the name asked for.
+        """
+        question = b"\x03a.b\x07example\x03org\0\0\x01\0\x01"
+        record = dns.RRHeader(b"a.b.example.org", dns.A, payload=dns.Record_A("192.0.2.1"))
+        apex = dns.RRHeader(b"example.org", dns.A, payload=dns.Record_A("192.0.2.1"))
+        answer = Answer.fromRecords([record, apex], outcome=Outcome.LOCAL)
+        wire, layout = answer.encoded(question)
+        self.assertEqual(wire[12 : layout.questionEnd], question)
+        self.assertEqual(readName(wire, layout.questionEnd), question[:-4])
+        self.assertEqual(readName(wire, layout.questionEnd + 16), b"\x07example\x03org\0")
+
+    def test_beyondPointers(self) -> None:
+        """
+        Names that stand farther into a message than a pointer reaches aren't
+        pointed at.
+        """
+        records = [
+            dns.RRHeader(
+                b"n%d.example.net" % (number % 900), dns.A, payload=dns.Record_A("192.0.2.1")
+            )
+            for number in range(1800)
+        ]
+        wire, layout = Answer.fromRecords(records, outcome=Outcome.LOCAL).encoded(QUERY.question)
+        self.assertEqual(len(layout.ttls), 1800)
+        at = layout.questionEnd
+        for record, ttl in zip(records, layout.ttls, strict=True):
+            self.assertEqual(readName(wire, at), nameToWire(record.name.name))
+            at = ttl + 10
 
     def test_decodesWireOnTouch(self) -> None:
         """

@@ -16,9 +16,9 @@ import struct
 
 import attrs
 
-from dnsguard.wire.edns import EDNS
+from dnsguard.wire.edns import EDNS, InvalidOPT
 
-__all__ = ["Layout", "MalformedMessage", "readName", "scan"]
+__all__ = ["HEADER", "HEADER_SIZE", "Layout", "MalformedMessage", "readName", "scan"]
 
 HEADER = struct.Struct("!HHHHHH")
 HEADER_SIZE = 12
@@ -29,6 +29,13 @@ _QUESTION = struct.Struct("!HH")
 _OPT = 41
 _SOA = 6
 _TTL_LIMIT = 0x7FFFFFFF
+
+_MAX_HOPS = 127
+"""
+Compression pointers followed in one name: as many as it can have labels. More
+is no compression but an attempt to have each of a message's many names walk a
+long chain, which takes time quadratic in the message's size.
+"""
 
 QR = 0x8000
 AA = 0x0400
@@ -110,9 +117,9 @@ def scan(message: bytes) -> Layout:
 
     @param message: One whole message, without a stream's length prefix.
     @raise MalformedMessage: The message is cut short, a compression pointer
-        doesn't point backwards, there are two OPT records (RFC 6891 §6.1.1),
-        or octets are left over.
-    @raise dnsguard.wire.edns.InvalidOPT: The OPT record is broken.
+        doesn't point backwards, or octets are left over.
+    @raise dnsguard.wire.edns.InvalidOPT: The OPT record is broken, or there
+        are two of them (RFC 6891 §6.1.1).
     """
     if len(message) < HEADER_SIZE:
         raise MalformedMessage("shorter than a header")
@@ -124,7 +131,8 @@ def scan(message: bytes) -> Layout:
         if end + 4 > len(message):
             raise MalformedMessage("question cut short")
         if number == 0:
-            name = readName(message, at)
+            # Nothing stands before it that a pointer in it could point at.
+            name = message[at:end].lower()
             type, cls = _QUESTION.unpack_from(message, end)
         at = end + 4
     questionEnd = at
@@ -183,7 +191,7 @@ def _scanSection(
             raise MalformedMessage("record data cut short")
         if type == _OPT:
             if opt is not None:
-                raise MalformedMessage("two OPT records")
+                raise InvalidOPT("two OPT records")
             opt = (start, end)
         else:
             ttls.append(at + 4)
@@ -229,10 +237,12 @@ def readName(message: bytes, at: int) -> bytes:
     Read the name at C{at} into lower-cased, uncompressed wire form.
 
     @raise MalformedMessage: It is cut short, over 255 octets, or a pointer in
-        it doesn't point backwards.
+        it doesn't point backwards, or there are more pointers in it than a
+        name can have labels.
     """
     parts: list[bytes] = []
     total = 1
+    hops = 0
     limit = at
     while True:
         if at >= len(message):
@@ -247,6 +257,9 @@ def readName(message: bytes, at: int) -> bytes:
             target = ((length & 0x3F) << 8) | message[at + 1]
             if target >= limit or target < HEADER_SIZE:
                 raise MalformedMessage("pointer that doesn't point backwards")
+            hops += 1
+            if hops > _MAX_HOPS:
+                raise MalformedMessage("too many pointers in one name")
             at = limit = target
             continue
         if length > 63:

@@ -1,0 +1,385 @@
+# -*- test-case-name: tests.server.test_corridor -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+From request to reply: one scan, one judgement, one question to the chain, one
+reply, one word to the observers.
+
+This is what lies behind every door of the server, and it is itself the door
+for octets. A request becomes a L{ClientQuery} with the policy view that holds
+for it to the end; whatever the chain makes of it, a broken answerer included,
+leaves through L{compose}, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.names import dns
+from twisted.python.failure import Failure
+
+from dnsguard.answer import Answer, Outcome
+from dnsguard.interfaces import IPolicies, IQueryObserver, IReplayStore
+from dnsguard.observers.event import QueryEvent
+from dnsguard.query import Asker, ClientQuery, Transport
+from dnsguard.replay.entry import ReplayedAnswer
+from dnsguard.server.address import unpack
+from dnsguard.server.admission import Verdict, judge, judgeHeader
+from dnsguard.server.counters import ServerCounters
+from dnsguard.server.door import Respond
+from dnsguard.server.failure import NOT_MINE, answerOf
+from dnsguard.server.pending import PendingQueries
+from dnsguard.server.reply import ReplyLimits, badVersion, compose, isTruncated, refuse
+from dnsguard.throttle import Throttle
+from dnsguard.wire.edns import InvalidOPT
+from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
+
+if TYPE_CHECKING:
+    from dnsguard.policy.view import View
+
+__all__ = ["Corridor", "ServerLimits"]
+
+_SERVFAIL = Answer.failure(dns.ESERVER, Outcome.SERVFAIL)
+_REFUSED = Answer.failure(dns.EREFUSED, Outcome.REFUSED)
+_REFUSALS = {
+    Verdict.FORMERR: dns.EFORMAT,
+    Verdict.NOTIMP: dns.ENOTIMP,
+}
+
+_ASKED = frozenset({Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED})
+"""What is a query to the observers, if not always to the chain."""
+
+_MINIMAL_TTL = 3600
+
+_LOG_SECONDS = 60.0
+"""The least time between two log entries for the same kind of failure."""
+
+
+@attrs.frozen
+class ServerLimits:
+    """
+    What one server does at most.
+
+    @ivar replies: The limits of replies.
+    @ivar pending: How many queries may wait for their answers. Those that
+        are answered at once don't count and are always answered.
+    @ivar answerSeconds: How long a query may wait; needs a clock.
+    """
+
+    replies: ReplyLimits = attrs.field(factory=ReplyLimits)
+    pending: int = 10_000
+    answerSeconds: float = 20.0
+
+
+class _Exchange:
+    """
+    One request on its way: what the reply to it will need.
+    """
+
+    __slots__ = ("answering", "layout", "policy", "query", "request", "respond")
+
+    def __init__(
+        self, request: bytes, layout: Layout, query: ClientQuery, policy: Any, respond: Respond
+    ) -> None:
+        self.request = request
+        self.layout = layout
+        self.query = query
+        self.policy = policy
+        self.respond: Respond | None = respond
+        self.answering: Deferred[Any] | None = None
+
+
+def _minimal(query: ClientQuery) -> Answer:
+    """
+    The answer to ANY (RFC 8482 §4.2).
+    """
+    payload = dns.Record_HINFO(b"RFC8482", b"", _MINIMAL_TTL)
+    record = dns.RRHeader(query.name.name, dns.HINFO, dns.IN, _MINIMAL_TTL, payload)
+    return Answer.fromRecords([record], outcome=Outcome.LOCAL)
+
+
+class Corridor:
+    """
+    The way of every request.
+
+    @ivar resolver: The L{dnsguard.interfaces.IAnswerer} that is asked; it may
+        be replaced at any time.
+    @ivar limits: The L{ServerLimits}; C{answerSeconds} is read once, the
+        others may be replaced at any time.
+    @ivar counters: The L{ServerCounters}.
+    @ivar pending: The L{PendingQueries}.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        resolver: Any,
+        *,
+        policies: IPolicies | None = None,
+        clock: IReactorTime | None = None,
+        observers: Sequence[IQueryObserver] = (),
+        replay: IReplayStore | None = None,
+        limits: ServerLimits | None = None,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        @param resolver: The one to ask: anything with an C{answer} method.
+        @param policies: Where the current policy is; L{None}: there is none,
+            queries have no view and everybody is nobody in particular.
+        @param clock: Measures durations and ends what takes too long; without
+            one, nothing is ended.
+        @param observers: Those who are told of each query answered.
+        @param replay: Where finished replies are kept.
+        @param wallClock: Seconds since the epoch.
+        """
+        self.resolver = resolver
+        self.limits = ServerLimits() if limits is None else limits
+        self.counters = ServerCounters()
+        self.pending: PendingQueries[_Exchange] = PendingQueries(
+            self.limits.answerSeconds, self._expire, clock
+        )
+        self._policies = policies
+        self._observers = tuple(observers)
+        self._replay = replay
+        self._seconds = time.monotonic if clock is None else clock.seconds
+        self._wallClock = wallClock
+        self._throttles: dict[str, Throttle] = {}
+
+    def requestReceived(
+        self, request: bytes, address: bytes, transport: Transport, respond: Respond
+    ) -> bool:
+        """
+        Answer one request. See L{dnsguard.server.door.RequestDoor}.
+        """
+        self.counters.received += 1
+        try:
+            return self._receive(request, address, transport, respond)
+        except Exception:
+            # Whatever this is, a listener must not die of one datagram.
+            self.counters.dropped += 1
+            self._broken(Failure())
+            return False
+
+    def _receive(
+        self, request: bytes, address: bytes, transport: Transport, respond: Respond
+    ) -> bool:
+        """
+        Scan and judge one request, and see that it is answered.
+        """
+        verdict = judgeHeader(request)
+        if verdict is Verdict.DROP:
+            self.counters.dropped += 1
+            return False
+        replies = self.limits.replies
+        layout: Layout | None = None
+        try:
+            layout = scan(request)
+        except (MalformedMessage, InvalidOPT) as reason:
+            if verdict is Verdict.ADMIT:
+                self.counters.malformed += 1
+                hasOPT = isinstance(reason, InvalidOPT)
+                respond(refuse(request, dns.EFORMAT, replies, hasOPT=hasOPT))
+                return True
+        if verdict is Verdict.ADMIT and layout is not None:
+            verdict = judge(layout)
+            if verdict in _ASKED:
+                exchange = self._exchange(request, layout, address, transport, respond)
+                if verdict is Verdict.ADMIT:
+                    self._ask(exchange)
+                elif verdict is Verdict.MINIMAL:
+                    self._finish(exchange, _minimal(exchange.query))
+                else:
+                    self._finish(exchange, _REFUSED)
+                return True
+        self.counters.refused += 1
+        if verdict is Verdict.BADVERS and layout is not None:
+            respond(badVersion(request, layout, replies))
+        else:
+            respond(refuse(request, _REFUSALS[verdict], replies, layout))
+        return True
+
+    def _exchange(
+        self,
+        request: bytes,
+        layout: Layout,
+        address: bytes,
+        transport: Transport,
+        respond: Respond,
+    ) -> _Exchange:
+        """
+        Make the query of a well-formed request with one question.
+        """
+        policy: Any = None
+        view: View | None = None
+        if self._policies is not None:
+            policy = self._policies.current
+            if address:
+                asker, view = policy.identify(address)
+            else:
+                asker, view = Asker.ANONYMOUS, policy.defaultView
+        else:
+            asker = Asker(unpack(address))
+        flags = layout.flags
+        query = ClientQuery(
+            layout.name,
+            layout.type,
+            layout.cls,
+            asker=asker,
+            transport=transport,
+            edns=layout.edns,
+            recursionDesired=bool(flags & RD),
+            checkingDisabled=bool(flags & CD),
+            wantsAD=bool(flags & AD),
+            received=self._seconds(),
+            view=view,
+        )
+        return _Exchange(request, layout, query, policy, respond)
+
+    def _ask(self, exchange: _Exchange) -> None:
+        """
+        Ask the chain, and see that its answer, or the want of one, is the
+        end of the matter.
+        """
+        try:
+            result = self.resolver.answer(exchange.query)
+        except Exception:
+            self._finish(exchange, self._answerOf(exchange, Failure()))
+            return
+        if not isinstance(result, Deferred):
+            self._finish(exchange, result)
+            return
+        if not result.called or result.paused:
+            if len(self.pending) >= self.limits.pending:
+                self.counters.overloaded += 1
+                self._finish(exchange, _SERVFAIL, "too many queries are waiting")
+            else:
+                exchange.answering = result
+                self.pending.add(exchange)
+        result.addErrback(partial(self._answerOf, exchange))
+        result.addCallback(partial(self._finish, exchange))
+        result.addErrback(self._broken)
+        if exchange.respond is None:
+            result.cancel()
+
+    def _answerOf(self, exchange: _Exchange, failure: Failure) -> Answer:
+        if exchange.respond is None:
+            # Replied to already; most likely it was therefore cancelled.
+            return _SERVFAIL
+        answer = answerOf(failure)
+        return self._broken(failure) if answer is None else answer
+
+    def _broken(self, failure: Failure) -> Answer:
+        """
+        Note that an answerer is broken.
+        """
+        self.counters.failed += 1
+        self._complain("failed", failure, "a query failed: {reason}")
+        return _SERVFAIL
+
+    def _complain(self, kind: str, failure: Failure, text: str) -> None:
+        throttle = self._throttles.get(kind)
+        if throttle is None:
+            throttle = self._throttles[kind] = Throttle(_LOG_SECONDS, self._seconds)
+        times = throttle.allows()
+        if times:
+            reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+            self.log.failure(text + " ({times} times)", failure, reason=reason, times=times)
+
+    def _expire(self, exchange: _Exchange) -> None:
+        """
+        Answer a query that has waited too long.
+        """
+        self.counters.expired += 1
+        self._finish(exchange, _SERVFAIL, "no answer in time")
+        if exchange.answering is not None:
+            exchange.answering.cancel()
+
+    def _finish(self, exchange: _Exchange, result: Any, error: str = "") -> None:
+        """
+        Reply, and tell those who want to know. The first time counts: an
+        answer that comes after the time was up is nobody's.
+        """
+        respond = exchange.respond
+        if respond is None:
+            return
+        exchange.respond = None
+        if exchange.answering is not None:
+            self.pending.remove(exchange)
+        query = exchange.query
+        answer, reply = self._reply(exchange, result)
+        began = self._seconds()
+        sent = respond(reply)
+        finished = self._seconds()
+        counters = self.counters
+        counters.answered += 1
+        if not sent:
+            counters.undelivered += 1
+        truncated = isTruncated(reply)
+        if truncated:
+            counters.truncated += 1
+        try:
+            if answer.replaySeconds > 0 and not truncated and self._replay is not None:
+                self._remember(self._replay, exchange, answer, reply)
+            event = QueryEvent(
+                query,
+                answer,
+                self._wallClock(),
+                finished - query.received,
+                len(reply) if sent else 0,
+                0.0,
+                finished - began,
+                error,
+            )
+            for observer in self._observers:
+                observer.queryAnswered(event)
+        except Exception:
+            counters.unobserved += 1
+            self._complain("unobserved", Failure(), "a query couldn't be noted: {reason}")
+
+    def _reply(self, exchange: _Exchange, result: Any) -> tuple[Answer, bytes]:
+        """
+        Make the reply, and say of which answer.
+        """
+        request, layout, query = exchange.request, exchange.layout, exchange.query
+        replies = self.limits.replies
+        try:
+            if result is None:
+                result = NOT_MINE
+            elif not isinstance(result, Answer):
+                result = Answer.fromRecords(*result, outcome=Outcome.UPSTREAM)
+            return result, compose(request, layout, query, result, replies)
+        except Exception:
+            self._broken(Failure())
+            return _SERVFAIL, compose(request, layout, query, _SERVFAIL, replies)
+
+    def _remember(
+        self, replay: IReplayStore, exchange: _Exchange, answer: Answer, reply: bytes
+    ) -> None:
+        """
+        Keep a reply for replay, unless the policy it was made under has
+        meanwhile been replaced.
+        """
+        query = exchange.query
+        if query.transport is not Transport.UDP:
+            return
+        if self._policies is not None and self._policies.current is not exchange.policy:
+            return
+        outcome = answer.outcome
+        facts = ReplayedAnswer(
+            query.qname,
+            query.type,
+            query.cls,
+            Outcome.CACHED if outcome is Outcome.UPSTREAM else outcome,
+            answer.rCode,
+            "" if query.view is None else query.view.groupID,
+            answer.attribution,
+            answer,
+        )
+        replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())

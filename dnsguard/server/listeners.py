@@ -1,0 +1,240 @@
+# -*- test-case-name: tests.server.test_listeners -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The services that listen.
+
+One service has all of a server's addresses, because they start together or
+not at all: when one can't be had, nothing is left listening, and the error
+names the address. They stop together as well: first no new query is taken,
+then those under way get a short time, then the sockets close.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorFDSet,
+    IReactorSocket,
+    IReactorTime,
+)
+from twisted.logger import Logger
+
+from dnsguard.errors import ListenError
+from dnsguard.interfaces import IReplayStore
+from dnsguard.server.address import ListenAddress
+from dnsguard.server.corridor import Corridor
+from dnsguard.server.counters import DatagramCounters, StreamCounters
+from dnsguard.server.datagram import DatagramListener
+from dnsguard.server.sockets import bindDatagram, bindStream, isMissing
+from dnsguard.server.stream import StreamFactory
+
+__all__ = ["IListenReactor", "ListenerService"]
+
+
+class IListenReactor(IReactorFDSet, IReactorSocket, IReactorTime):
+    """
+    What of a reactor the listeners use.
+    """
+
+
+class ListenerService(Service):
+    """
+    Listens for DNS over UDP and TCP.
+
+    @ivar streams: The L{StreamFactory} of the TCP connections.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IListenReactor,
+        server: Corridor,
+        addresses: Sequence[ListenAddress],
+        *,
+        streams: StreamFactory | None = None,
+        datagrams: bool = True,
+        reusePort: bool = False,
+        receiveBuffer: int = 0,
+        replay: IReplayStore | None = None,
+        drainSeconds: float = 2.0,
+    ) -> None:
+        """
+        @param server: The L{Corridor}, such as a L{GuardServerFactory}, that
+            requests go to.
+        @param addresses: Where to listen. Optional ones that this machine
+            doesn't have are left out.
+        @param streams: Makes the protocols of TCP connections; L{None}: don't
+            listen for any.
+        @param datagrams: Listen for UDP?
+        @param reusePort: Share the ports with other processes or listeners.
+        @param receiveBuffer: Octets of requests that the system may hold for
+            each UDP socket; 0 leaves it alone.
+        @param replay: Where finished replies to datagrams may be found.
+        @param drainSeconds: How long queries under way may take when the
+            service is stopped.
+        """
+        self.streams = streams
+        self._reactor = reactor
+        self._server = server
+        self._addresses = tuple(addresses)
+        self._wantsDatagrams = datagrams
+        self._reusePort = reusePort
+        self._receiveBuffer = receiveBuffer
+        self._replay = replay
+        self._drainSeconds = drainSeconds
+        self._bound: list[tuple[ListenAddress, socket.socket]] = []
+        self._datagrams: list[DatagramListener] = []
+        self._ports: list[IListeningPort] = []
+
+    # Starting.
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind, while we may still bind to port 53.
+
+        @raise ListenError: An address can't be had; nothing is bound then.
+        """
+        super().privilegedStartService()
+        self._bindAll()
+
+    def startService(self) -> None:
+        """
+        Take requests.
+
+        @raise ListenError: An address can't be had; nothing is bound then.
+        """
+        if not self._bound:
+            self._bindAll()
+        super().startService()
+        while self._bound:
+            address, each = self._bound.pop(0)
+            if each.type == socket.SOCK_DGRAM:
+                self._listenForDatagrams(address, each)
+            else:
+                self._listenForStreams(address, each)
+        hosts = (f"{protocol} {address}" for protocol, address in self.getHosts())
+        self.log.info("listening on {addresses}", addresses=", ".join(hosts))
+
+    def _bindAll(self) -> None:
+        try:
+            for address in self._addresses:
+                self._bind(address)
+            if not self._bound:
+                names = ", ".join(map(str, self._addresses)) or "no address"
+                raise ListenError(names, "dns", "this machine has no such address")
+        except ListenError:
+            self._closeAll()
+            raise
+
+    def _bind(self, address: ListenAddress) -> None:
+        try:
+            if self._wantsDatagrams:
+                each = bindDatagram(
+                    address, reusePort=self._reusePort, receiveBuffer=self._receiveBuffer
+                )
+                self._bound.append((address, each))
+            if self.streams is not None:
+                self._bound.append((address, bindStream(address, reusePort=self._reusePort)))
+        except ListenError as reason:
+            cause = reason.__cause__
+            if not (address.optional and isinstance(cause, OSError) and isMissing(cause)):
+                raise
+            self.log.info("{reason}; going on without it", reason=str(reason))
+
+    def _listenForDatagrams(self, address: ListenAddress, bound: socket.socket) -> None:
+        listener = DatagramListener(
+            bound,
+            self._server,
+            self._reactor,
+            wildcard=address.isWildcard,
+            replay=self._replay,
+            now=None if self._replay is None else self._reactor.seconds,
+        )
+        self._datagrams.append(listener)
+        listener.startReading()
+
+    def _listenForStreams(self, address: ListenAddress, bound: socket.socket) -> None:
+        assert self.streams is not None
+        port = self._reactor.adoptStreamPort(bound.fileno(), address.family, self.streams)
+        self._ports.append(port)
+        # The reactor works on a duplicate.
+        bound.close()
+
+    # Being asked.
+
+    def getHosts(self) -> list[tuple[str, ListenAddress]]:
+        """
+        What is listened on, C{"udp"} or C{"tcp"} with the address, and the
+        real port where any was asked for.
+        """
+        hosts = [("udp", ListenAddress(*listener.getHost())) for listener in self._datagrams]
+        for port in self._ports:
+            host = port.getHost()
+            assert isinstance(host, IPv4Address | IPv6Address)
+            hosts.append(("tcp", ListenAddress(host.host, host.port)))
+        return hosts
+
+    @property
+    def datagramCounters(self) -> list[DatagramCounters]:
+        """
+        The counters of each UDP socket, as long as the service runs.
+        """
+        return [listener.counters for listener in self._datagrams]
+
+    @property
+    def streamCounters(self) -> StreamCounters | None:
+        """
+        The counters of TCP connections.
+        """
+        return None if self.streams is None else self.streams.counters
+
+    # Stopping.
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more queries, let those under way end, and close.
+
+        @return: A L{Deferred} that fires when everything is closed.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for listener in self._datagrams:
+            listener.stopReading()
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+        waits = [self._server.pending.whenEmpty()]
+        if self.streams is not None:
+            self.streams.finish()
+            waits.append(self.streams.whenEmpty())
+        drained = gatherResults(waits)
+        drained.addTimeout(self._drainSeconds, self._reactor)
+        try:
+            await drained
+        except DeferredTimeout:
+            left = len(self._server.pending)
+            self.log.info("stopping with {left} queries not answered", left=left)
+        self._closeAll()
+
+    def _closeAll(self) -> None:
+        """
+        Close what is open.
+        """
+        bound, self._bound = self._bound, []
+        for _, each in bound:
+            each.close()
+        datagrams, self._datagrams = self._datagrams, []
+        for listener in datagrams:
+            listener.close()
+        if self.streams is not None:
+            self.streams.abort()

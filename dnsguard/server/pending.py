@@ -1,0 +1,102 @@
+# -*- test-case-name: tests.server.test_pending -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Queries that wait for their answers: how many, and how long at most.
+
+An answerer that never answers would otherwise keep its client, and a place
+among those that are allowed to wait, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["PendingQueries"]
+
+_T = TypeVar("_T", bound=Hashable)
+
+
+class PendingQueries(Generic[_T]):
+    """
+    A table of those who wait, oldest first. One timer serves them all.
+    """
+
+    def __init__(
+        self, seconds: float, expire: Callable[[_T], None], clock: IReactorTime | None
+    ) -> None:
+        """
+        @param seconds: How long each may wait.
+        @param expire: Called with one whose time is up, after it was removed.
+        @param clock: Tells the time; with L{None} they wait as long as it
+            takes.
+        """
+        self._seconds = seconds
+        self._expire = expire
+        self._clock = clock
+        self._deadlines: dict[_T, float] = {}
+        self._timer: IDelayedCall | None = None
+        self._waiters: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def add(self, waiting: _T) -> None:
+        """
+        Let one wait.
+        """
+        clock = self._clock
+        if clock is None:
+            self._deadlines[waiting] = 0.0
+            return
+        self._deadlines[waiting] = clock.seconds() + self._seconds
+        if self._timer is None:
+            self._timer = clock.callLater(self._seconds, self._sweep)
+
+    def remove(self, waiting: _T) -> None:
+        """
+        One needn't wait any more. One who isn't there is no matter.
+        """
+        self._deadlines.pop(waiting, None)
+        if not self._deadlines and self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def whenEmpty(self) -> Deferred[None]:
+        """
+        A L{Deferred} that fires when nobody waits; cancel it to ask no more.
+        """
+        if not self._deadlines:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._waiters.remove)
+        self._waiters.append(waiter)
+        return waiter
+
+    def close(self) -> None:
+        """
+        Stop the timer and let the time of all who wait be up.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiting in list(self._deadlines):
+            self.remove(waiting)
+            self._expire(waiting)
+
+    def _sweep(self) -> None:
+        assert self._clock is not None
+        self._timer = None
+        now = self._clock.seconds()
+        late = []
+        for waiting, deadline in self._deadlines.items():
+            if deadline > now:
+                self._timer = self._clock.callLater(deadline - now, self._sweep)
+                break
+            late.append(waiting)
+        for waiting in late:
+            self.remove(waiting)
+            self._expire(waiting)
