@@ -93,7 +93,9 @@ def main() -> None:
     (before, began, usedBefore), (after, ended, used) = marks
     count = after - before
     print(f"{count / (ended - began):,.0f} exchanges/s")
-    print(f"{(used - usedBefore) / count * 1e6:.1f} us of CPU an exchange, {load.wrong} wrong answers")
+    print(
+        f"{(used - usedBefore) / count * 1e6:.1f} us of CPU an exchange, {load.wrong} wrong answers"
+    )
     print(upstreams.upstreams[0].standing)
     if profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)

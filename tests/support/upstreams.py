@@ -33,7 +33,12 @@ def opt(extendedRCode: int = 0, options: bytes = b"") -> bytes:
     """
     An OPT record.
     """
-    return b"\0\0\x29\x04\xd0" + bytes([extendedRCode, 0, 0, 0]) + struct.pack("!H", len(options)) + options
+    return (
+        b"\0\0\x29\x04\xd0"
+        + bytes([extendedRCode, 0, 0, 0])
+        + struct.pack("!H", len(options))
+        + options
+    )
 
 
 def reply(
@@ -48,9 +53,7 @@ def reply(
     """
     A response of these records.
     """
-    header = struct.pack(
-        "!HHHHH", flags | rCode, 1, len(answers), len(authority), len(additional)
-    )
+    header = struct.pack("!HHHHH", flags | rCode, 1, len(answers), len(authority), len(additional))
     return id + header + question + b"".join([*answers, *authority, *additional])
 
 
