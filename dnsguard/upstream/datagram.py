@@ -202,6 +202,8 @@ class DatagramUpstream:
             if attempt.carrier is self:
                 self._release(attempt)
                 attempt.fail(FailureKind.UNREACHABLE, reason, now)
+        if self._retired:
+            self._closeIfIdle()
 
     def attemptTimedOut(self, attempt: Attempt, now: float) -> None:
         """
@@ -332,7 +334,8 @@ class DatagramUpstream:
             return
         sent = attempt.sent
         if (
-            datagram[12 : 12 + len(sent) - 4].lower() == attempt.exchange.qname
+            datagram[4:6] == _ONE_QUESTION
+            and datagram[12 : 12 + len(sent) - 4].lower() == attempt.exchange.qname
             and datagram[8 + len(sent) : 12 + len(sent)] == sent[-4:]
         ):
             self._caseChanged(attempt)
