@@ -228,7 +228,7 @@ class DatagramUpstreamTests(SynchronousTestCase):
         A query is sent three times, the same each time, at growing intervals.
         """
         self.ask(timeout=10)
-        times = []
+        times: list[float] = []
         for _ in range(190):
             self.clock.advance(0.05)
             if len(self.socket.sent) > len(times) + 1:

@@ -6,6 +6,7 @@ Tests for L{dnsguard.upstream.exchange}.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.names import dns
@@ -67,7 +68,7 @@ class ExchangeTests(SynchronousTestCase):
         without SOA isn't kept.
         """
         alias = b"\xc0\x0c\0\5\0\1\0\0\0\x14\0\x08\5other\xc0\x10"
-        for parts, seconds in [
+        cases: list[tuple[dict[str, Any], int]] = [
             ({"answers": (), "rCode": 3, "authority": [SOA]}, 30),
             ({"answers": (), "authority": [SOA]}, 30),
             ({"answers": [alias], "authority": [SOA]}, 20),
@@ -76,7 +77,8 @@ class ExchangeTests(SynchronousTestCase):
             ({"answers": [alias], "rCode": 3}, 0),
             ({"answers": ()}, 0),
             ({"answers": [alias]}, 20),
-        ]:
+        ]
+        for parts, seconds in cases:
             asked = Asked(self.first)
             self.first.attempts.pop().succeed(read(**parts), 0.01)
             self.assertEqual(asked.answer.cacheSeconds, seconds, parts)

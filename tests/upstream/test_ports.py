@@ -11,7 +11,7 @@ import socket
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import SynchronousTestCase, SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.upstream.message import Entropy
@@ -211,7 +211,8 @@ class RealSocketTests(SynchronousTestCase):
         self.server.bind(("127.0.0.1", 0))
 
     def pool(self, size: int = 4) -> PortPool:
-        pool = PortPool(self.reactor, *self.server.getsockname(), size, Entropy())
+        host, port = self.server.getsockname()
+        pool = PortPool(self.reactor, host, port, size, Entropy())
         pool.reader = self.reader = Reader()
         self.addCleanup(pool.close)
         return pool
