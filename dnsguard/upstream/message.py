@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 
 import attrs
 
@@ -25,6 +26,8 @@ __all__ = ["Entropy", "MalformedReply", "Reply", "query", "readReply"]
 
 _LETTERS = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
 _POINTER_TO_QUESTION = b"\xc0\x0c"
+
+_BARE_OPT = b"\0\0\x29"
 
 _CNAME = 5
 _DNAME = 39
@@ -165,55 +168,71 @@ def readReply(wire: bytes, question: bytes) -> Reply:
     @raise MalformedReply: It is no sound response, or has answer records
         about names that weren't asked for.
     """
+    start = 12 + len(question)
+    edns: EDNS | None = None
+    if wire[-11:-8] == _BARE_OPT and wire[-2:] == b"\0\0" and wire[10:12] != b"\0\0":
+        # Most likely an OPT record without options stands last. Then what is
+        # before it is a whole message of one record less; else it isn't.
+        end = -11
+        additionals = (int.from_bytes(wire[10:12], "big") - 1).to_bytes(2, "big")
+        edns = _bareEDNS(wire[-11:])
+    else:
+        end = len(wire)
+        additionals = wire[10:12]
+    stripped = b"".join((b"\0\0", wire[2:10], additionals, question, wire[start:end]))
     try:
-        layout = scan(wire)
+        layout = scan(stripped, question)
+        if layout.opt is not None:
+            stripped, layout, edns = _withoutOPT(wire, question)
+    except (MalformedMessage, InvalidOPT) as error:
+        if edns is None:
+            raise MalformedReply(str(error)) from None
+        stripped, layout, edns = _withoutOPT(wire, question)
+    answers = layout.counts[1]
+    if answers and not _pointsAtQuestion(stripped, layout, answers):
+        stripped = _checkOwners(stripped, layout, answers)
+    rCode = layout.flags & 15
+    if edns is not None:
+        rCode |= edns.extendedRCode << 4
+    return Reply(stripped, layout, rCode, edns)
+
+
+@lru_cache(maxsize=64)
+def _bareEDNS(octets: bytes) -> EDNS:
+    """
+    Read an OPT record without options: a server's are all the same.
+    """
+    return EDNS.decode(octets, 0, 11)
+
+
+def _withoutOPT(wire: bytes, question: bytes) -> tuple[bytes, Layout, EDNS | None]:
+    """
+    Take the OPT record out of a reply, wherever it stands.
+
+    An OPT record is about this hop (RFC 6891 §6.1.1). Whatever stands behind
+    it, additional records and signatures of the transaction, is left out as
+    well: moving it would break compression pointers.
+
+    @raise MalformedReply: The reply is no sound message.
+    """
+    try:
+        layout = scan(wire, question)
+        edns = layout.edns
+        end = layout.size if layout.opt is None else layout.opt[0]
+        _, answers, authorities, _ = layout.counts
+        kept = sum(at < end for at in layout.ttls) - answers - authorities
+        stripped = b"".join(
+            (
+                b"\0\0",
+                wire[2:10],
+                kept.to_bytes(2, "big"),
+                question,
+                wire[layout.questionEnd : end],
+            )
+        )
+        return stripped, scan(stripped, question), edns
     except (MalformedMessage, InvalidOPT) as error:
         raise MalformedReply(str(error)) from None
-    _, answers, authorities, _ = layout.counts
-    if answers and not _pointsAtQuestion(wire, layout, answers):
-        wire = _checkOwners(wire, layout, answers)
-    opt = layout.opt
-    ttls = layout.ttls
-    end = layout.size
-    if opt is not None:
-        # An OPT record is about this hop (RFC 6891 §6.1.1). Whatever stands
-        # behind it, additional records and signatures of the transaction, is
-        # left out as well: moving it would break compression pointers.
-        end = opt[0]
-        if not layout.optLast:
-            ttls = tuple(at for at in ttls if at < end)
-    additionals = len(ttls) - answers - authorities
-    stripped = b"".join(
-        (
-            b"\0\0",
-            wire[2:10],
-            additionals.to_bytes(2, "big"),
-            question,
-            wire[layout.questionEnd : end],
-        )
-    )
-    return Reply(
-        stripped,
-        Layout(
-            0,
-            layout.flags,
-            (1, answers, authorities, additionals),
-            layout.name,
-            layout.type,
-            layout.cls,
-            layout.questionEnd,
-            ttls,
-            layout.leastTTL,
-            layout.negativeTTL,
-            None,
-            False,
-            None,
-            layout.sections,
-            end,
-        ),
-        layout.rCode,
-        layout.edns,
-    )
 
 
 def _pointsAtQuestion(wire: bytes, layout: Layout, answers: int) -> bool:
