@@ -59,29 +59,37 @@ class IAnswerCache(Interface):
 class IUpstream(Interface):
     """
     One server that queries are forwarded to.
+
+    Its calls go both ways without a Deferred in between, as tens of thousands
+    of them are made each second.
     """
 
     name = Attribute("Its configured name, shown in logs and rows.")
     address = Attribute("Its L{dnsguard.upstream.address.UpstreamAddress}.")
+    standing = Attribute("Its L{dnsguard.upstream.selection.Standing}.")
 
-    def exchange(message, timeout):
+    def send(attempt):
         """
-        Send one query and wait for its reply.
+        Ask a question. At once or later, exactly one of the attempt's
+        C{succeed} and C{fail} is called, unless it is abandoned before; the
+        latest at the attempt's deadline.
 
-        @param message: A whole query, one question, OPT record included. Its
-            first two octets and its name's letter case are replaced by
-            unpredictable ones on the way (RFC 5452 §9.1).
-        @param timeout: Seconds for everything: connecting, writing, waiting,
-            asking again by TCP after a truncated reply.
-        @return: A L{Deferred <twisted.internet.defer.Deferred>} of the reply's
-            octets, checked to be a response to this question from this server,
-            with the message's own id and letter case put back. Fails with
-            L{dnsguard.errors.UpstreamError}.
+        Its id and its name's letter case are made unpredictable
+        (RFC 5452 §9.1), and the reply is checked to be a response to this
+        question from this server.
+
+        @param attempt: An L{dnsguard.upstream.exchange.Attempt}; its
+            exchange says what to ask.
+        """
+
+    def retire():
+        """
+        Take no further part: let what is under way end, then close.
         """
 
     def close():
         """
-        Let go of sockets and connections; exchanges under way fail.
+        Let go of sockets and connections. What is under way fails.
 
         @return: A L{Deferred <twisted.internet.defer.Deferred>} that fires
             with L{None} when all are closed.

@@ -111,11 +111,13 @@ class Layout:
         return low if self.edns is None else (self.edns.extendedRCode << 4) | low
 
 
-def scan(message: bytes) -> Layout:
+def scan(message: bytes, question: bytes = b"") -> Layout:
     """
     Note where everything stands in a message.
 
     @param message: One whole message, without a stream's length prefix.
+    @param question: The message's one question section, lower-cased, if the
+        caller has compared it already; it isn't read again then.
     @raise MalformedMessage: The message is cut short, a compression pointer
         doesn't point backwards, or octets are left over.
     @raise dnsguard.wire.edns.InvalidOPT: The OPT record is broken, or there
@@ -126,26 +128,35 @@ def scan(message: bytes) -> Layout:
     id, flags, questions, answers, authorities, additionals = HEADER.unpack_from(message)
     name, type, cls = b"", 0, 0
     at = HEADER_SIZE
-    for number in range(questions):
-        end = _skipName(message, at)
-        if end + 4 > len(message):
-            raise MalformedMessage("question cut short")
-        if number == 0:
-            # Nothing stands before it that a pointer in it could point at.
-            name = message[at:end].lower()
-            type, cls = _QUESTION.unpack_from(message, end)
-        at = end + 4
+    if question:
+        name = question[:-4]
+        type, cls = _QUESTION.unpack_from(question, len(name))
+        at += len(question)
+    else:
+        for number in range(questions):
+            end = _skipName(message, at)
+            if end + 4 > len(message):
+                raise MalformedMessage("question cut short")
+            if number == 0:
+                # Nothing stands before it that a pointer in it could point at.
+                name = message[at:end].lower()
+                type, cls = _QUESTION.unpack_from(message, end)
+            at = end + 4
     questionEnd = at
     ttls: list[int] = []
-    at, least, _, opt = _scanSection(message, at, answers, ttls, False)
-    if opt is not None:
-        raise MalformedMessage("OPT record in the answer section")
+    least = negative = opt = None
+    if answers:
+        at, least, _, opt = _scanSection(message, at, answers, ttls, False)
+        if opt is not None:
+            raise MalformedMessage("OPT record in the answer section")
     authorityStart = at
-    at, _, negative, opt = _scanSection(message, at, authorities, ttls, True)
-    if opt is not None:
-        raise MalformedMessage("OPT record in the authority section")
+    if authorities:
+        at, _, negative, opt = _scanSection(message, at, authorities, ttls, True)
+        if opt is not None:
+            raise MalformedMessage("OPT record in the authority section")
     additionalStart = at
-    at, _, _, opt = _scanSection(message, at, additionals, ttls, False)
+    if additionals:
+        at, _, _, opt = _scanSection(message, at, additionals, ttls, False)
     if at != len(message):
         raise MalformedMessage("octets left over behind the last record")
     return Layout(
@@ -182,9 +193,13 @@ def _scanSection(
     size = len(message)
     for _ in range(count):
         start = at
-        at = _skipName(message, at)
-        if at + 10 > size:
-            raise MalformedMessage("record cut short")
+        if at + 12 <= size and message[at] == 0xC0 and HEADER_SIZE <= message[at + 1] < at:
+            # A pointer to a name near the start, as most owners are.
+            at += 2
+        else:
+            at = _skipName(message, at)
+            if at + 10 > size:
+                raise MalformedMessage("record cut short")
         type, _cls, ttl, length = _RECORD.unpack_from(message, at)
         end = at + 10 + length
         if end > size:

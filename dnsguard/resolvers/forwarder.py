@@ -1,0 +1,142 @@
+# -*- test-case-name: tests.resolvers.test_forwarder -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The end of the chain: what nobody else can answer is asked of the upstreams.
+
+Nothing is decoded on the way. The question goes out as octets and the reply
+comes back as octets, scanned once; see L{dnsguard.upstream.exchange} for which
+reply counts, and L{dnsguard.upstream.message} for what is kept of it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.names import dns
+
+from dnsguard.answer import Answer, Outcome
+from dnsguard.query import ClientQuery, wireToName
+from dnsguard.upstream.coalesce import Coalescer
+from dnsguard.upstream.exchange import NETWORK_ERROR
+from dnsguard.upstream.routes import UpstreamSet
+from dnsguard.wire.edns import ExtendedError
+
+__all__ = ["ForwardingResolver"]
+
+_TAIL = struct.Struct("!HH")
+
+BLOCKED = 15
+"""The extended error "blocked by the operator's policy" (RFC 8914 §4.16)."""
+
+UNFORWARDED_SECONDS = 3600
+
+
+class ForwardingResolver:
+    """
+    Answers by asking upstream.
+
+    A reply to be kept says for how long in C{cacheSeconds}. Its
+    C{replaySeconds} is 0: the cache in front of this, when asked the second
+    time, knows better when the name is due again.
+
+    @ivar upstreams: Whom to ask.
+    @ivar unforwarded: Questions for names that aren't asked for anywhere.
+    @ivar exchanges: What is under way.
+    """
+
+    def __init__(
+        self,
+        upstreams: UpstreamSet,
+        *,
+        clock: IReactorTime,
+        timeout: float = 10.0,
+        maxExchanges: int = 16384,
+        maxWaiters: int = 1024,
+    ) -> None:
+        """
+        @param timeout: Seconds until there is an answer or a SERVFAIL, however
+            many upstreams are tried.
+        @param maxExchanges: How many questions may be under way.
+        @param maxWaiters: How many may wait for one of them.
+        """
+        self.upstreams = upstreams
+        self.timeout = timeout
+        self.unforwarded = 0
+        self.exchanges = Coalescer(clock, maxExchanges=maxExchanges, maxWaiters=maxWaiters)
+
+    def answer(self, query: ClientQuery) -> Deferred[Answer] | Answer | None:
+        """
+        Ask upstream.
+
+        @return: L{None} if there is no upstream for this name.
+        """
+        found = self.upstreams.find(query.qname, query.type)
+        if found is None:
+            return None
+        domain, group = found
+        if not group.upstreams:
+            self.unforwarded += 1
+            return _notForwarded(domain)
+        edns = query.edns
+        return self.exchanges.ask(
+            (
+                query.qname,
+                _TAIL.pack(query.type, query.cls),
+                edns is not None and edns.dnssecOK,
+                query.checkingDisabled,
+            ),
+            group,
+            self.timeout,
+        ) or Answer.failure(
+            dns.ESERVER,
+            Outcome.UPSTREAM_ERROR,
+            extendedError=ExtendedError(NETWORK_ERROR, "too many queries under way"),
+            final=False,
+        )
+
+    def replaceUpstreams(self, upstreams: UpstreamSet) -> None:
+        """
+        Ask other upstreams from now on. What is under way ends where it began.
+        """
+        old, self.upstreams = self.upstreams, upstreams
+        old.replacedBy(upstreams)
+
+    def close(self) -> Deferred[None]:
+        """
+        Answer whoever waits with SERVFAIL, and close all sockets.
+
+        @return: Fires when they are closed.
+        """
+        self.exchanges.close()
+        return self.upstreams.close()
+
+
+def _notForwarded(domain: bytes) -> Answer:
+    """
+    Say that there is no such name.
+
+    REFUSED would send a stub resolver to the next server on its list, the very
+    leak that an operator prevents by not forwarding a domain. The SOA record
+    lets the answer be cached (RFC 2308 §3).
+    """
+    owner = wireToName(domain)
+    soa = dns.Record_SOA(
+        mname=owner,
+        rname=b"nobody.invalid",
+        serial=1,
+        refresh=UNFORWARDED_SECONDS,
+        retry=UNFORWARDED_SECONDS,
+        expire=UNFORWARDED_SECONDS,
+        minimum=UNFORWARDED_SECONDS,
+        ttl=UNFORWARDED_SECONDS,
+    )
+    record = dns.RRHeader(owner, dns.SOA, dns.IN, UNFORWARDED_SECONDS, soa)
+    return Answer.fromRecords(
+        [],
+        [record],
+        rCode=dns.ENAME,
+        outcome=Outcome.LOCAL,
+        extendedError=ExtendedError(BLOCKED, "not forwarded"),
+    )

@@ -1,0 +1,315 @@
+# -*- test-case-name: tests.upstream.test_message -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The octets that go to an upstream and what is made of those that come back.
+
+A query upstream is written here from the question alone: nothing of a client's
+packet but name, type, class, DO and CD ever leaves, no EDNS option and no
+cookie. A reply is scanned once, checked to be about the question, and freed of
+what belongs to one hop only: its id, its OPT record and the letter case that
+was made up for it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import lru_cache
+
+import attrs
+
+from dnsguard.wire.edns import EDE_OPTION, EDNS, ExtendedError, InvalidOPT
+from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, readName, scan
+from dnsguard.wire.names import isAtOrBelow
+
+__all__ = ["Entropy", "MalformedReply", "Reply", "query", "readReply"]
+
+_LETTERS = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
+_POINTER_TO_QUESTION = b"\xc0\x0c"
+
+_BARE_OPT = b"\0\0\x29"
+
+_CNAME = 5
+_DNAME = 39
+
+_BADVERS = 16
+_EXTRA_TEXT_LIMIT = 200
+
+
+class MalformedReply(ValueError):
+    """
+    A reply that can't be used: it is no sound message, or it speaks of
+    something else than what was asked.
+    """
+
+
+class Entropy:
+    """
+    Unpredictable octets from the kernel, fetched in batches: one system call
+    serves hundreds of queries.
+    """
+
+    def __init__(self, batch: int = 4096) -> None:
+        """
+        @param batch: Octets fetched at a time; more than any one L{take}.
+        """
+        self._batch = batch
+        self._octets = b""
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """
+        Give C{count} octets that nobody can guess.
+        """
+        start = self._at
+        self._at = end = start + count
+        if end > len(self._octets):
+            self._octets = os.urandom(self._batch)
+            start, self._at = 0, count
+            end = count
+        return self._octets[start:end]
+
+    def mixCase(self, name: bytes) -> bytes:
+        """
+        Give a lower-cased wire name with each letter's case up to chance, so
+        that a forger must guess that too (draft-vixie-dnsext-dns0x20).
+        """
+        size = len(name)
+        chance = int.from_bytes(self.take(size), "big")
+        letters = int.from_bytes(name.translate(_LETTERS), "big")
+        return (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(size, "big")
+
+
+def _queryParts(cd: bool, edns: bool, do: bool) -> tuple[bytes, bytes]:
+    """
+    What stands between id and question, and behind the question.
+    """
+    flags = RD | (CD if cd else 0)
+    if not edns:
+        return struct.pack("!HHHHH", flags, 1, 0, 0, 0), b""
+    # AD says that the bit is understood in the reply, which saves asking for
+    # signatures just to learn of it (RFC 6840 §5.7). A server too old for
+    # EDNS may be too old for AD.
+    return struct.pack("!HHHHH", flags | AD, 1, 0, 0, 1), EDNS(dnssecOK=do).encode()
+
+
+_PARTS = [_queryParts(bool(number & 1), bool(number & 2), bool(number & 4)) for number in range(8)]
+
+
+def query(
+    id: bytes, question: bytes, *, dnssecOK: bool, checkingDisabled: bool, edns: bool
+) -> bytes:
+    """
+    Write a query.
+
+    @param id: Its two octets.
+    @param question: The question section, in the letter case to send.
+    """
+    header, opt = _PARTS[checkingDisabled | edns << 1 | dnssecOK << 2]
+    return id + header + question + opt
+
+
+@attrs.frozen
+class Reply:
+    """
+    What an upstream said.
+
+    @ivar wire: The message: id 0, the question as it was asked by the client
+        side (lower-cased), no OPT record.
+    @ivar layout: The scan of L{wire}.
+    @ivar rCode: The response code, twelve bits.
+    @ivar edns: What its OPT record said, or L{None} if it had none.
+    """
+
+    wire: bytes
+    layout: Layout
+    rCode: int
+    edns: EDNS | None
+
+    @property
+    def authenticData(self) -> bool:
+        """
+        Does the upstream vouch for it (AD)?
+        """
+        return bool(self.layout.flags & AD)
+
+    @property
+    def lacksEDNS(self) -> bool:
+        """
+        Does it say that EDNS isn't understood there (RFC 6891 §7, §6.1.3)?
+        """
+        if self.rCode == _BADVERS:
+            return True
+        return self.edns is None and self.rCode in (1, 4)
+
+    @property
+    def extendedError(self) -> ExtendedError | None:
+        """
+        The first extended error in its OPT record, shortened and made
+        printable: it is a stranger's text.
+        """
+        if self.edns is None:
+            return None
+        for code, value in self.edns.options:
+            if code == EDE_OPTION and len(value) >= 2:
+                text = value[2:].decode("utf-8", "replace").rstrip("\0")
+                printable = "".join(c if c.isprintable() else " " for c in text)
+                return ExtendedError(value[0] << 8 | value[1], printable[:_EXTRA_TEXT_LIMIT])
+        return None
+
+
+def readReply(wire: bytes, question: bytes) -> Reply:
+    """
+    Read the reply to a question.
+
+    @param wire: The message. That its question section is the one sent has
+        been checked.
+    @param question: The question section, lower-cased.
+    @raise MalformedReply: It is no sound response, or has answer records
+        about names that weren't asked for.
+    """
+    start = 12 + len(question)
+    edns: EDNS | None = None
+    if wire[-11:-8] == _BARE_OPT and wire[-2:] == b"\0\0" and wire[10:12] != b"\0\0":
+        # Most likely an OPT record without options stands last. Then what is
+        # before it is a whole message of one record less; else it isn't.
+        end = -11
+        additionals = (int.from_bytes(wire[10:12], "big") - 1).to_bytes(2, "big")
+        edns = _bareEDNS(wire[-11:])
+    else:
+        end = len(wire)
+        additionals = wire[10:12]
+    stripped = b"".join((b"\0\0", wire[2:10], additionals, question, wire[start:end]))
+    try:
+        layout = scan(stripped, question)
+        if layout.opt is not None:
+            stripped, layout, edns = _withoutOPT(wire, question)
+    except (MalformedMessage, InvalidOPT) as error:
+        if edns is None:
+            raise MalformedReply(str(error)) from None
+        stripped, layout, edns = _withoutOPT(wire, question)
+    answers = layout.counts[1]
+    if answers and not _pointsAtQuestion(stripped, layout, answers):
+        stripped = _checkOwners(stripped, layout, answers)
+    rCode = layout.flags & 15
+    if edns is not None:
+        rCode |= edns.extendedRCode << 4
+    return Reply(stripped, layout, rCode, edns)
+
+
+@lru_cache(maxsize=64)
+def _bareEDNS(octets: bytes) -> EDNS:
+    """
+    Read an OPT record without options: a server's are all the same.
+    """
+    return EDNS.decode(octets, 0, 11)
+
+
+def _withoutOPT(wire: bytes, question: bytes) -> tuple[bytes, Layout, EDNS | None]:
+    """
+    Take the OPT record out of a reply, wherever it stands.
+
+    An OPT record is about this hop (RFC 6891 §6.1.1). Whatever stands behind
+    it, additional records and signatures of the transaction, is left out as
+    well: moving it would break compression pointers.
+
+    @raise MalformedReply: The reply is no sound message.
+    """
+    try:
+        layout = scan(wire, question)
+        edns = layout.edns
+        end = layout.size if layout.opt is None else layout.opt[0]
+        _, answers, authorities, _ = layout.counts
+        kept = sum(at < end for at in layout.ttls) - answers - authorities
+        stripped = b"".join(
+            (
+                b"\0\0",
+                wire[2:10],
+                kept.to_bytes(2, "big"),
+                question,
+                wire[layout.questionEnd : end],
+            )
+        )
+        return stripped, scan(stripped, question), edns
+    except (MalformedMessage, InvalidOPT) as error:
+        raise MalformedReply(str(error)) from None
+
+
+def _pointsAtQuestion(wire: bytes, layout: Layout, answers: int) -> bool:
+    """
+    Is the owner of each answer record a pointer to the question's name, which
+    nearly all are?
+    """
+    start = layout.questionEnd
+    ttls = layout.ttls
+    for number in range(answers):
+        ttl = ttls[number]
+        if ttl - start != 6 or wire[start : start + 2] != _POINTER_TO_QUESTION:
+            return False
+        start = ttl + 6 + (wire[ttl + 4] << 8 | wire[ttl + 5])
+    return True
+
+
+def _checkOwners(wire: bytes, layout: Layout, answers: int) -> bytes:
+    """
+    Check that each answer record belongs to the name asked for or to one that
+    an alias leads to from there (RFC 5452 §6, RFC 2181 §5.4.1).
+
+    A reply with other records is refused as a whole: leaving them out would
+    have to undo compression in records we know nothing of.
+
+    @return: The message, with the owner names that repeat the question's in
+        its made-up letter case in lower case.
+    @raise MalformedReply: One doesn't.
+    """
+    records: list[tuple[bytes, int, int, int]] = []
+    start = layout.questionEnd
+    for ttl in layout.ttls[:answers]:
+        records.append((_name(wire, start), wire[ttl - 4] << 8 | wire[ttl - 3], start, ttl))
+        start = ttl + 6 + (wire[ttl + 4] << 8 | wire[ttl + 5])
+    allowed = _aliases(wire, layout.name, records)
+    allowed |= {
+        owner
+        for owner, type, _, _ in records
+        if type == _DNAME and any(isAtOrBelow(name, owner) for name in allowed)
+    }
+    if any(owner not in allowed for owner, _, _, _ in records):
+        raise MalformedReply("answer record about a name that wasn't asked for")
+    lowered = bytearray(wire)
+    for owner, _, start, _ in records:
+        if owner == layout.name:
+            _lowerLabels(lowered, start)
+    return bytes(lowered)
+
+
+def _lowerLabels(message: bytearray, at: int) -> None:
+    """
+    Lower-case the labels of the name at C{at}, up to its end or a pointer.
+    """
+    while 0 < message[at] < 0xC0:
+        end = at + 1 + message[at]
+        message[at:end] = message[at:end].lower()
+        at = end
+
+
+def _aliases(wire: bytes, qname: bytes, records: list[tuple[bytes, int, int, int]]) -> set[bytes]:
+    """
+    The name asked for and all names that alias records lead to from it.
+    """
+    targets: dict[bytes, bytes] = {}
+    for owner, type, _, ttl in records:
+        if type == _CNAME:
+            targets.setdefault(owner, _name(wire, ttl + 6))
+    allowed = {qname}
+    name = targets.get(qname)
+    while name is not None and name not in allowed:
+        allowed.add(name)
+        name = targets.get(name)
+    return allowed
+
+
+def _name(wire: bytes, at: int) -> bytes:
+    try:
+        return readName(wire, at)
+    except MalformedMessage as error:
+        raise MalformedReply(str(error)) from None

@@ -1,0 +1,309 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.upstream.message}.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.names import dns
+from twisted.trial.unittest import SynchronousTestCase
+
+from dnsguard.answer import Answer, Outcome
+from dnsguard.upstream.message import Entropy, MalformedReply, query, readReply
+from dnsguard.wire.edns import ExtendedError
+from dnsguard.wire.layout import scan
+from dnsguard.wire.names import fromText
+from tests.support.upstreams import A_RECORD, OPT, QNAME, QUESTION, opt, read, reply
+
+names = st.lists(st.binary(min_size=1, max_size=20), max_size=6).map(
+    lambda labels: b"".join(bytes([len(label)]) + label for label in labels).lower() + b"\0"
+)
+
+
+def record(owner: bytes, type: int, data: bytes, ttl: int = 60) -> bytes:
+    """
+    A record with an uncompressed owner.
+    """
+    return owner + struct.pack("!HHIH", type, 1, ttl, len(data)) + data
+
+
+class EntropyTests(SynchronousTestCase):
+    """
+    Tests for L{Entropy}.
+    """
+
+    def test_takesWhatIsAsked(self) -> None:
+        """
+        Octets are never given twice, also where a batch ends.
+        """
+        entropy = Entropy(batch=32)
+        taken = [entropy.take(20) for _ in range(50)]
+        self.assertEqual({len(each) for each in taken}, {20})
+        self.assertEqual(len(set(taken)), 50)
+
+    @settings(max_examples=200, deadline=None)
+    @given(names)
+    def test_mixingKeepsTheName(self, name: bytes) -> None:
+        """
+        Only ASCII letters change, and only in case.
+        """
+        mixed = Entropy().mixCase(name)
+        self.assertEqual(mixed.lower(), name)
+
+    def test_mixingMixes(self) -> None:
+        """
+        Each letter takes both cases.
+        """
+        entropy = Entropy()
+        mixed = [entropy.mixCase(QNAME) for _ in range(200)]
+        for at, octet in enumerate(QNAME):
+            seen = {each[at] for each in mixed}
+            self.assertEqual(len(seen), 2 if 0x61 <= octet <= 0x7A else 1)
+
+
+class QueryTests(SynchronousTestCase):
+    """
+    Tests for L{query}.
+    """
+
+    def test_query(self) -> None:
+        """
+        A query asks for recursion and says that it knows AD; its OPT record
+        has a payload size of 1232, DO as asked, and no options.
+        """
+        layout = scan(query(b"\1\2", QUESTION, dnssecOK=True, checkingDisabled=True, edns=True))
+        self.assertEqual((layout.id, layout.flags), (0x0102, 0x0130))
+        self.assertEqual((layout.name, layout.type, layout.cls), (QNAME, 1, 1))
+        assert layout.edns is not None
+        self.assertTrue(layout.edns.dnssecOK)
+        self.assertEqual(layout.edns.payloadSize, 1232)
+        self.assertEqual(layout.edns.options, ())
+        layout = scan(query(b"\1\2", QUESTION, dnssecOK=False, checkingDisabled=False, edns=True))
+        assert layout.edns is not None
+        self.assertEqual((layout.flags, layout.edns.dnssecOK), (0x0120, False))
+
+    def test_plain(self) -> None:
+        """
+        A plain query has neither OPT record nor AD.
+        """
+        layout = scan(query(b"\1\2", QUESTION, dnssecOK=True, checkingDisabled=True, edns=False))
+        self.assertEqual((layout.flags, layout.counts), (0x0110, (1, 0, 0, 0)))
+
+
+class ReadReplyTests(SynchronousTestCase):
+    """
+    Tests for L{readReply}.
+    """
+
+    def test_hopByHopIsRemoved(self) -> None:
+        """
+        Id, letter case and OPT record are gone, and the layout is that of
+        what is left.
+        """
+        got = readReply(
+            reply(b"\7\7", fromText("www.example.org").upper() + QUESTION[-4:]), QUESTION
+        )
+        self.assertEqual(got.wire, reply(additional=()))
+        self.assertEqual(got.layout, scan(got.wire))
+        assert got.edns is not None
+        self.assertEqual(got.rCode, 0)
+
+    def test_withoutOPT(self) -> None:
+        """
+        A reply without OPT record is kept whole.
+        """
+        got = read(additional=())
+        self.assertEqual(got.wire, reply(additional=()))
+        self.assertEqual(got.layout, scan(got.wire))
+        self.assertIsNone(got.edns)
+
+    def test_behindTheOPT(self) -> None:
+        """
+        Records behind the OPT record are left out with it.
+        """
+        extra = record(b"\2ns\xc0\x10", 1, b"\xc0\0\2\2")
+        got = read(additional=[extra, OPT, extra])
+        self.assertEqual(got.wire, reply(additional=[extra]))
+        self.assertEqual(got.layout, scan(got.wire))
+
+    def test_extendedRCode(self) -> None:
+        """
+        The OPT record's part of the response code counts.
+        """
+        self.assertEqual(read(additional=[opt(1)], answers=()).rCode, 16)
+
+    def test_authenticData(self) -> None:
+        """
+        The AD bit is what the upstream says.
+        """
+        self.assertTrue(read(flags=0x81A0).authenticData)
+        self.assertFalse(read().authenticData)
+
+    def test_extendedError(self) -> None:
+        """
+        An extended error is found, made printable and bounded.
+        """
+        options = struct.pack("!HHH", 3, 4, 0) + b"xx"
+        options += struct.pack("!HHH", 15, 9, 6) + b"b\nd\xff\0\0\0"
+        got = read(additional=[opt(options=options)])
+        self.assertEqual(got.extendedError, ExtendedError(6, "b d�"))
+        long = struct.pack("!HHH", 15, 502, 6) + b"x" * 500
+        error = read(additional=[opt(options=long)]).extendedError
+        assert error is not None
+        self.assertEqual(len(error.text), 200)
+        short = struct.pack("!HHB", 15, 1, 6)
+        self.assertIsNone(read(additional=[opt(options=short)]).extendedError)
+        self.assertIsNone(read(additional=()).extendedError)
+
+    def test_lacksEDNS(self) -> None:
+        """
+        BADVERS says that EDNS isn't understood, and so do FORMERR and NOTIMP
+        from somebody who sends no OPT record.
+        """
+        self.assertTrue(read(rCode=1, answers=(), additional=()).lacksEDNS)
+        self.assertTrue(read(rCode=4, answers=(), additional=()).lacksEDNS)
+        self.assertTrue(read(additional=[opt(1)], answers=()).lacksEDNS)
+        self.assertFalse(read(rCode=1, answers=()).lacksEDNS)
+        self.assertFalse(read(rCode=2, answers=(), additional=()).lacksEDNS)
+
+    def test_malformed(self) -> None:
+        """
+        What is no sound message is refused.
+        """
+        whole = reply()
+        two = reply(additional=[OPT, OPT])
+        for wire in (
+            whole[:-1],
+            whole + b"\0",
+            whole[:40],
+            two,
+            reply(additional=[OPT[:-1] + b"\1"]),
+        ):
+            self.assertRaises(MalformedReply, readReply, wire, QUESTION)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.data())
+    def test_mutatedReply(self, data: st.DataObject) -> None:
+        """
+        A mangled reply is refused, or read into a message that scans as the
+        layout says and about the question asked.
+        """
+        wire = bytearray(
+            reply(
+                answers=[
+                    record(b"\xc0\x0c", 5, b"\5other\xc0\x10"),
+                    record(b"\5other\xc0\x10", 1, b"abcd"),
+                ],
+                authority=[record(b"\xc0\x10", 2, b"\2ns\xc0\x10")],
+            )
+        )
+        for at, octet in data.draw(
+            st.lists(st.tuples(st.integers(0, len(wire) - 1), st.integers(0, 255)), max_size=4)
+        ):
+            if not 12 <= at < 12 + len(QUESTION) and at not in (4, 5):
+                wire[at] = octet
+        try:
+            got = readReply(bytes(wire), QUESTION)
+        except MalformedReply:
+            return
+        self.assertEqual(scan(got.wire), got.layout)
+        self.assertEqual(got.wire[12 : 12 + len(QUESTION)], QUESTION)
+
+
+class OwnerTests(SynchronousTestCase):
+    """
+    L{readReply} takes records only about what was asked.
+    """
+
+    alias = record(b"\xc0\x0c", 5, b"\5other\xc0\x10")
+    target = record(b"\5other\xc0\x10", 1, b"\xc0\0\2\2")
+
+    def test_aliases(self) -> None:
+        """
+        A chain of aliases is followed, in whatever order it stands.
+        """
+        for answers in ([self.alias, self.target], [self.target, self.alias]):
+            got = read(answers=answers)
+            self.assertEqual(got.wire, reply(answers=answers, additional=()))
+            self.assertEqual(got.layout, scan(got.wire))
+
+    def test_strangerIsRefused(self) -> None:
+        """
+        A record about another name isn't taken, also behind good ones.
+        """
+        stranger = record(b"\5other\4test\0", 1, b"\6\6\6\6")
+        for answers in ([stranger], [A_RECORD, stranger], [self.alias, self.target, stranger]):
+            self.assertRaises(MalformedReply, read, answers=answers)
+
+    def test_aliasOfAStranger(self) -> None:
+        """
+        An alias counts only if it starts at the name asked for.
+        """
+        self.assertRaises(MalformedReply, read, answers=[self.target])
+
+    def test_circle(self) -> None:
+        """
+        An alias to itself is no endless chase.
+        """
+        got = read(answers=[record(b"\xc0\x0c", 5, b"\xc0\x0c")])
+        self.assertEqual(got.layout.counts[1], 1)
+
+    def test_domainAlias(self) -> None:
+        """
+        A DNAME record of a parent and its signature come with the alias made
+        from it (RFC 6672 §3.1); one of another domain is refused.
+        """
+        made = record(b"\xc0\x0c", 5, b"\3www\7example\3net\0")
+        good = record(b"\xc0\x10", 39, b"\7example\3net\0")
+        signature = record(b"\xc0\x10", 46, b"x" * 20)
+        self.assertEqual(read(answers=[good, signature, made]).layout.counts[1], 3)
+        bad = record(b"\3com\0", 39, b"\7example\3net\0")
+        self.assertRaises(MalformedReply, read, answers=[bad, made])
+
+    def test_ownLetterCaseIsRestored(self) -> None:
+        """
+        A server that doesn't compress repeats the letters made up for it;
+        they are put back where they are the question's, and nowhere else.
+        """
+        owner = fromText("www.example.org").upper()
+        answers = [
+            record(owner, 5, b"\5OTHER\xc0\x10"),
+            record(b"\5Other\xc0\x10", 1, b"ABCD"),
+        ]
+        got = read(answers=answers)
+        self.assertEqual(
+            got.wire,
+            reply(
+                answers=[record(owner.lower(), 5, b"\5OTHER\xc0\x10"), answers[1]], additional=()
+            ),
+        )
+
+    def test_pointerIsNotALetter(self) -> None:
+        """
+        Restoring letter case leaves compression pointers alone, whose low
+        octet may look like a letter.
+        """
+        question = fromText("a" * 52 + ".example.org") + b"\0\1\0\1"
+        owner = question[:53].upper() + b"\xc0\x41"
+        self.assertEqual(question[0x41 - 12 :][:8], b"\7example")
+        got = readReply(
+            b"\0\0\x81\x80\0\1\0\1\0\0\0\0" + question + record(owner, 1, b"abcd"), question
+        )
+        self.assertEqual(scan(got.wire), got.layout)
+        self.assertIn(owner[:53].lower() + b"\xc0\x41", got.wire)
+
+    def test_asStockCodeReadsIt(self) -> None:
+        """
+        Twisted Names decodes what is left.
+        """
+        got = read(answers=[self.alias, self.target])
+        answers, _, additional = Answer.fromWire(got.wire, got.layout, outcome=Outcome.UPSTREAM)
+        self.assertEqual(
+            [str(each.name) for each in answers], ["www.example.org", "other.example.org"]
+        )
+        self.assertEqual(answers[1].type, dns.A)
+        self.assertEqual(additional, [])
