@@ -347,7 +347,7 @@ cdef inline void callPage(const uint8_t *page) noexcept nogil:
     Call for a page's first octets, at once instead of line after line.
     """
     cdef int line
-    for line in range(8):
+    for line in range(4):
         prefetch(page + line * LINE_OCTETS)
 
 

@@ -67,13 +67,13 @@ HEADER_SIZE = 128
 ENTRIES_A_LINE = 16
 """Index entries of four octets in a line of 64."""
 
-LOAD = 13
+LOAD = 14
 """Entries a line that the builder aims at."""
 
 MAX_SPILL = 16
 """How many lines beyond its own an entry may stand in."""
 
-SMALLEST_PAGE = 512
+SMALLEST_PAGE = 256
 LARGEST_PAGE = 65536
 
 MAX_PLACES = 1 << 29
