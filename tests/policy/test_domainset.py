@@ -182,7 +182,9 @@ class DomainSetContract:
         own lines; of one list, the first line.
         """
         name = fromText("ads.example.org")
-        domains = self.made([(fromText("x.example"), 7, 0)], [(name, 9, 0), (name, 3, 0)], [(name, 1, 0)])
+        domains = self.made(
+            [(fromText("x.example"), 7, 0)], [(name, 9, 0), (name, 3, 0)], [(name, 1, 0)]
+        )
         self.assertEqual(domains.lookup(name), (1, 3, 0))
         self.assertEqual(domains.matches(name), [(1, 3, 0), (2, 1, 0)])
         self.assertEqual(len(domains), 2)
