@@ -43,11 +43,13 @@ if TYPE_CHECKING:
 __all__ = ["COMPILED", "DomainSet", "Place", "Scope", "newBuilder", "save"]
 
 
-def newBuilder() -> Collector:
+def newBuilder(compiled: bool = COMPILED) -> Collector:
     """
-    Give an empty builder: the compiled one, if there is one.
+    Give an empty builder.
+
+    @param compiled: The compiled one? By default, if there is one.
     """
-    return _domainset.Builder() if COMPILED else PythonBuilder()
+    return _domainset.Builder() if compiled else PythonBuilder()
 
 
 def save(data: bytes, path: str | os.PathLike[str]) -> None:

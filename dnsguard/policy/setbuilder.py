@@ -42,6 +42,7 @@ from dnsguard.policy.setformat import (
     packMeta,
     reversedText,
 )
+from dnsguard.wire.names import MAX_NAME
 
 __all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
 
@@ -122,8 +123,8 @@ class Builder:
         @raise PolicyError: The name has other letters, or there are more than
             half a milliard of lines.
         """
-        text = reversedText(name)
-        if not _LABELS(text) or text.count(b".") != _dots(name):
+        text = _textOf(name)
+        if text is None:
             raise PolicyError(self._sources[-1][0], f"line {line}: {name[:80]!r} can't be kept")
         place = self._base + line
         if not 0 <= place < MAX_PLACES or line < 0:
@@ -160,15 +161,22 @@ class Builder:
         return assemble(parts, pages.index, keys or randomKeys())
 
 
-def _dots(name: bytes) -> int:
+def _textOf(name: bytes) -> bytes | None:
     """
-    Count the dots that a wire name has in text; -1 for the root.
+    Give a wire name's L{reversedText}; L{None} if it can't be kept.
     """
-    count, at = -1, 0
+    try:
+        text = reversedText(name)
+    except IndexError:
+        return None
+    # A dot inside a label would make one more label of it in text.
+    if len(name) > MAX_NAME or len(text) + 2 != len(name) or not _LABELS(text):
+        return None
+    at = count = 0
     while name[at]:
         at += name[at] + 1
         count += 1
-    return count
+    return text if text.count(b".") == count - 1 else None
 
 
 def _distinct(

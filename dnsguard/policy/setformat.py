@@ -263,7 +263,7 @@ class _Words(dict[bytes, bytes]):
         value = 0
         for letter in letters:
             value = value * 40 + CODES[letter]
-        value *= 40 ** (3 - len(letters))
+        value *= (1, 1600, 40, 1)[len(letters)]
         self[letters] = word = value.to_bytes(2, "big")
         return word
 
