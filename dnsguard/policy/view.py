@@ -10,6 +10,7 @@ from typing import Protocol
 
 import attrs
 
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.decision import Decision
 
 __all__ = ["NoRules", "Rules", "View"]
@@ -51,9 +52,11 @@ class View:
     @ivar groupID: The group's id, empty for those in no group.
     @ivar rules: The block and allow rules.
     @ivar cacheDisabled: Ask upstream each time, and keep nothing.
+    @ivar blockedResponse: What those who ask for a blocked name are told.
     """
 
     number: int = 0
     groupID: str = ""
     rules: Rules = attrs.field(factory=NoRules)
     cacheDisabled: bool = False
+    blockedResponse: BlockedResponse = attrs.field(factory=BlockedResponse)
