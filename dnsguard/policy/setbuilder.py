@@ -1,0 +1,427 @@
+# -*- test-case-name: tests.policy.test_domainset -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Building a compiled set of names.
+
+A set is built in three steps that the two builders share: entries are
+collected, sorted and written to pages; hashes of the names are sorted and
+written to the index; header and sources go in front. The compiled twin of
+L{Builder} in C{_domainset.pyx} does the first two in C.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import attrs
+
+from dnsguard.errors import PolicyError
+from dnsguard.policy.setformat import (
+    ENTRIES_A_LINE,
+    HEADER_SIZE,
+    LARGEST_PAGE,
+    LOAD,
+    MAX_PAGE_BITS,
+    MAX_PLACES,
+    MAX_SOURCES,
+    MAX_SPILL,
+    PRIME,
+    SMALLEST_PAGE,
+    Header,
+    SetSource,
+    encode,
+    hashName,
+    indexPlace,
+    packMeta,
+    reversedText,
+)
+from dnsguard.wire.names import MAX_NAME
+
+__all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
+
+_LABELS = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
+_END = b"\0\0"
+
+_TRIES = 8
+
+Keys = Iterator[tuple[int, int]]
+"""Pairs of secrets to hash with: the key below L{PRIME}, the odd mix."""
+
+
+def randomKeys() -> Keys:
+    """
+    Unpredictable secrets, as many as are asked for.
+    """
+    while True:
+        yield secrets.randbelow(PRIME - (1 << 32)) + (1 << 31), secrets.randbits(64) | 1
+
+
+class Collector(Protocol):
+    """
+    What both builders are.
+    """
+
+    def addSource(self, name: str) -> int:
+        """
+        Begin a list; what is added from now on is its.
+        """
+
+    def add(self, name: bytes, line: int, scope: int = 0) -> None:
+        """
+        Add an entry of the list begun last.
+        """
+
+    def build(self, facts: dict[str, Any] | None = None, keys: Keys | None = None) -> bytes:
+        """
+        Give the whole file. The builder can't be used again.
+        """
+
+
+class Builder:
+    """
+    A collection of names that becomes a compiled set.
+
+    It holds an octet string of some twenty octets for each entry.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[bytes] = []
+        self._sources: list[tuple[str, int]] = []
+        self._base = 0
+        self._highest = 0
+
+    def addSource(self, name: str) -> int:
+        """
+        Begin a list; what is added from now on is its.
+
+        @param name: Its name.
+        @return: Its number, counted from 0.
+        @raise PolicyError: There are 4,096 already.
+        """
+        if len(self._sources) >= MAX_SOURCES:
+            raise PolicyError(name, f"more than {MAX_SOURCES} lists in one set")
+        self._base += self._highest + 1 if self._sources else 0
+        self._highest = 0
+        self._sources.append((name, self._base))
+        return len(self._sources) - 1
+
+    def add(self, name: bytes, line: int, scope: int = 0) -> None:
+        """
+        Add an entry of the list begun last.
+
+        @param name: Not the root; lower-cased, in wire form, of letters,
+            digits, C{-} and C{_}.
+        @param line: Where it stands in the list.
+        @param scope: A L{Scope <dnsguard.policy.setformat.Scope>}.
+        @raise PolicyError: The name has other letters, or there are more than
+            half a milliard of lines.
+        """
+        text = _textOf(name)
+        if text is None:
+            raise PolicyError(self._sources[-1][0], f"line {line}: {name[:80]!r} can't be kept")
+        place = self._base + line
+        if not 0 <= place < MAX_PLACES or line < 0:
+            raise PolicyError(self._sources[-1][0], "too many lines in one set")
+        if line > self._highest:
+            self._highest = line
+        self._entries.append(encode(text) + _END + (place << 2 | scope).to_bytes(4, "big"))
+
+    def build(self, facts: dict[str, Any] | None = None, keys: Keys | None = None) -> bytes:
+        """
+        Give the whole file. The builder can't be used again.
+
+        @param facts: What to keep in the header; JSON types.
+        @param keys: Secrets, for tests; unpredictable ones by default.
+        """
+        entries, self._entries = self._entries, []
+        entries.sort()
+        bases = [base for _, base in self._sources]
+        names = [0] * len(bases)
+        pages = Pages(len(bases))
+        for encoded, places in _distinct(entries, bases, names):
+            pages.add(encoded, places)
+        entries.clear()
+        pages.finish()
+        parts = Parts(
+            pages=pages.octets,
+            pageSize=pages.size,
+            leastLabels=pages.leastLabels,
+            mostLabels=pages.mostLabels,
+            names=len(pages.names),
+            sources=numbered(self._sources, self._base + self._highest + 1, names),
+            facts=facts or {},
+        )
+        return assemble(parts, pages.index, keys or randomKeys())
+
+
+def _textOf(name: bytes) -> bytes | None:
+    """
+    Give a wire name's L{reversedText}; L{None} if it can't be kept.
+    """
+    try:
+        text = reversedText(name)
+    except IndexError:
+        return None
+    # A dot inside a label would make one more label of it in text.
+    if len(name) > MAX_NAME or len(text) + 2 != len(name) or not _LABELS(text):
+        return None
+    at = count = 0
+    while name[at]:
+        at += name[at] + 1
+        count += 1
+    return text if text.count(b".") == count - 1 else None
+
+
+def _distinct(
+    entries: list[bytes], bases: list[int], names: list[int]
+) -> Iterator[tuple[bytes, list[int]]]:
+    """
+    Each name once, with its places: of one list and scope the first line.
+
+    @param names: Has its names counted for each list.
+    """
+    single = len(bases) == 1
+    current = b""
+    places: list[int] = []
+    seen: set[tuple[int, int]] = set()
+    for entry in entries:
+        encoded = entry[:-6]
+        value = int.from_bytes(entry[-4:], "big")
+        value = value >> 2 | (value & 3) << 29
+        if encoded != current:
+            if places:
+                yield current, places
+            current = encoded
+            places = []
+            seen.clear()
+        source = 0 if single else bisect_right(bases, value & 0x1FFFFFFF) - 1
+        if places:
+            if (source, value >> 29) in seen:
+                continue
+            if not any(known == source for known, _ in seen):
+                names[source] += 1
+        else:
+            names[source] += 1
+        seen.add((source, value >> 29))
+        places.append(value)
+    if places:
+        yield current, places
+
+
+class Pages:
+    """
+    Names written to pages, in order.
+
+    @ivar octets: The finished pages.
+    @ivar size: Octets in each.
+    @ivar count: How many.
+    @ivar names: The names, as they were added.
+    @ivar numbers: For each of them, the number of its page.
+    """
+
+    def __init__(self, sources: int) -> None:
+        """
+        @param sources: How many sources a name can come from: each up to
+            three times, and the longest of names must fit a page.
+        """
+        self.size = SMALLEST_PAGE
+        longest = 3 + 170 + 12 * sources
+        # A page is only made longer when so many sources could need it.
+        while self.size < min(longest, LARGEST_PAGE):
+            self.size *= 2
+        self.octets = bytearray()
+        self.names: list[bytes] = []
+        self.numbers = array("I")
+        self.leastLabels = 255
+        self.mostLabels = 0
+        self._page = bytearray()
+        self._last = b""
+
+    @property
+    def count(self) -> int:
+        """
+        How many pages are finished.
+        """
+        return len(self.octets) // self.size
+
+    def add(self, encoded: bytes, places: list[int]) -> None:
+        """
+        Add the next name.
+        """
+        tail = b"".join(
+            [(place | 0x80000000).to_bytes(4, "little") for place in places[:-1]]
+            + [places[-1].to_bytes(4, "little")]
+        )
+        shared = _shared(self._last, encoded) if self._page else 0
+        entry = _entry(shared, encoded) + tail
+        if len(self._page) + len(entry) > self.size:
+            self.finish()
+            entry = _entry(0, encoded) + tail
+        self._page += entry
+        self._last = encoded
+        self.names.append(encoded)
+        self.numbers.append(len(self.octets) // self.size)
+        labels = _labelCount(encoded)
+        if labels > self.mostLabels:
+            self.mostLabels = labels
+        if labels < self.leastLabels:
+            self.leastLabels = labels
+
+    def finish(self) -> None:
+        """
+        End the page that is being written.
+        """
+        if self._page:
+            self.octets += self._page.ljust(self.size, b"\0")
+            self._page.clear()
+
+    def index(self, key: int, mix: int, pageBits: int, lines: int) -> bytes | None:
+        """
+        Write the index.
+
+        @return: L{None} if an entry would stand too far from its line.
+        """
+        hashes = sorted(
+            [
+                hashName(name, key, mix) << 32 | number
+                for name, number in zip(self.names, self.numbers, strict=True)
+            ]
+        )
+        index = array("I", bytes(64 * (lines + MAX_SPILL)))
+        free = 0
+        for hashed in hashes:
+            line, mark = indexPlace(hashed >> 32, lines, pageBits)
+            if free < line * ENTRIES_A_LINE:
+                free = line * ENTRIES_A_LINE
+            elif free >= (line + MAX_SPILL) * ENTRIES_A_LINE:
+                return None
+            index[free] = mark | hashed & 0xFFFFFFFF
+            free += 1
+        if sys.byteorder == "big":
+            index.byteswap()
+        return index.tobytes()
+
+
+_DOTS = [
+    (value // 1600 == 1) + (value // 40 % 40 == 1) + (value % 40 == 1) for value in range(64000)
+]
+
+
+def _labelCount(encoded: bytes) -> int:
+    dots = _DOTS
+    count = 1
+    for at in range(0, len(encoded), 2):
+        count += dots[encoded[at] << 8 | encoded[at + 1]]
+    return count
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    count = 0
+    least = min(len(one), len(other) - 1, 254)
+    while count < least and one[count] == other[count]:
+        count += 1
+    return count
+
+
+def _entry(shared: int, encoded: bytes) -> bytes:
+    rest = len(encoded) - shared
+    head = bytearray((min(shared, 15) << 4 | min(rest, 15),))
+    if shared >= 15:
+        head.append(shared)
+    if rest >= 15:
+        head.append(rest)
+    return bytes(head) + encoded[shared:]
+
+
+@attrs.frozen
+class Parts:
+    """
+    A set all but for its index.
+
+    @ivar pages: The pages' octets.
+    @ivar pageSize: Octets in a page.
+    @ivar leastLabels: Labels in the shortest name; likewise C{mostLabels}.
+    @ivar names: Distinct names.
+    @ivar sources: The lists.
+    @ivar facts: What to keep in the header.
+    """
+
+    pages: bytes | bytearray
+    pageSize: int
+    leastLabels: int
+    mostLabels: int
+    names: int
+    sources: list[SetSource]
+    facts: dict[str, Any]
+
+
+def numbered(sources: list[tuple[str, int]], end: int, names: list[int]) -> list[SetSource]:
+    """
+    Describe the lists.
+
+    @param sources: The name and base of each.
+    @param end: What the next one's base would be.
+    @param names: How many names each has.
+    """
+    ends = [*(base for _, base in sources), end][1:]
+    return [
+        SetSource(name, base, after - base - 1, count)
+        for (name, base), after, count in zip(sources, ends, names, strict=True)
+    ]
+
+
+def assemble(
+    parts: Parts, makeIndex: Callable[[int, int, int, int], bytes | None], keys: Keys
+) -> bytes:
+    """
+    Put a set together.
+
+    @param makeIndex: Writes the index for a key, a mix, so many bits for the
+        page and so many lines; or says L{None}: try other ones.
+    @raise PolicyError: There are too many names for one set.
+    """
+    pageCount = len(parts.pages) // parts.pageSize
+    pageBits = max(1, (pageCount - 1).bit_length()) if pageCount else 1
+    if pageBits > MAX_PAGE_BITS:
+        raise PolicyError("block lists", f"{parts.names} names are too many for one set")
+    load = LOAD
+    for attempt, (key, mix) in enumerate(keys, 1):
+        lines = max(1, -(-parts.names // load))
+        index = makeIndex(key, mix, pageBits, lines)
+        if index is not None:
+            break
+        if attempt >= _TRIES:
+            load = max(1, load // 2)
+    else:
+        raise PolicyError("block lists", "no key left to hash with")
+    meta = packMeta(parts.sources, parts.facts)
+    metaSize = len(meta)
+    indexOffset = -(-(HEADER_SIZE + metaSize) // 64) * 64
+    body = b"".join([meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages])
+    header = Header(
+        names=parts.names,
+        places=sum(source.names for source in parts.sources),
+        indexLines=lines,
+        storedLines=len(index) // 64,
+        pages=pageCount,
+        pageSize=parts.pageSize,
+        pageBits=pageBits,
+        leastLabels=parts.leastLabels,
+        mostLabels=parts.mostLabels,
+        key=key,
+        mix=mix,
+        indexOffset=indexOffset,
+        pagesOffset=indexOffset + len(index),
+        size=HEADER_SIZE + len(body),
+        checksum=zlib.crc32(body),
+        sources=tuple(parts.sources),
+        facts=parts.facts,
+    )
+    return header.pack(metaSize) + body
