@@ -79,8 +79,8 @@ class _Entry:
     @ivar facts: What the observers need.
     @ivar born: When it was made, in seconds.
     @ivar expires: When it stops being replayed.
-    @ivar body: What a reply to a lower-case question has behind its id, until
-        C{turns}, when the TTLs count down again.
+    @ivar body: What a reply to a lower-case question has behind its id, from
+        C{since} until C{turns}, when the TTLs count down again.
     @ivar ttls: The TTLs' offsets in C{body} and their values in seconds;
         L{None} until first needed.
     @ivar exact: The requests, without id, that find it at once.
@@ -99,6 +99,7 @@ class _Entry:
         "number",
         "qname",
         "reply",
+        "since",
         "touched",
         "ttls",
         "turns",
@@ -127,7 +128,7 @@ class _Entry:
         self.aliases: list[bytes] = []
         self.ttls: list[tuple[int, int]] | None = None
         self.body = b""
-        self.turns = born
+        self.since = self.turns = born
         self.touched = False
         self.visited = False
 
@@ -146,14 +147,15 @@ class _Entry:
         """
         if self.ttls is None and not self._prepare():
             self.expires = self.born
-        if self.ttls is None or now >= self.expires:
+        if self.ttls is None or not self.born <= now < self.expires:
             return False
         age = int(now - self.born)
         body = bytearray(self.body or self._lowerBody())
         for offset, seconds in self.ttls:
             _TTL.pack_into(body, offset, max(0, seconds - age))
         self.body = bytes(body)
-        self.turns = self.born + age + 1
+        self.since = self.born + age
+        self.turns = min(self.since + 1, self.expires)
         return True
 
     def _lowerBody(self) -> bytes:
@@ -240,10 +242,7 @@ class PythonReplayStore:
         arrived = time_ns()
         place = self._places.get(address) or self._place(address)
         entry = place[0].get(datagram[2:])
-        if entry is not None and entry.born <= now < entry.expires:
-            if now >= entry.turns and not entry.turn(now):
-                self._misses += 1
-                return None
+        if entry is not None and (entry.since <= now < entry.turns or entry.turn(now)):
             reply = datagram[:2] + entry.body
         else:
             entry, reply = self._read(datagram, place, now)
@@ -287,15 +286,10 @@ class PythonReplayStore:
         entry = self._entries.get(request.octets + _VIEW.pack(number))
         if entry is None:
             return None, b""
-        if now >= entry.expires:
-            self._expired += 1
-            self._remove(entry)
-            return None, b""
-        if (
-            now < entry.born
-            or len(entry.reply) > request.limit
-            or (now >= entry.turns and not entry.turn(now))
-        ):
+        if len(entry.reply) > request.limit or not entry.turn(now):
+            if now >= entry.expires:
+                self._expired += 1
+                self._remove(entry)
             return None, b""
         name = datagram[12 : 12 + len(entry.qname)]
         if name == entry.qname and len(entry.aliases) < _ALIASES_MAX:
@@ -344,7 +338,7 @@ class PythonReplayStore:
         self._names.setdefault(qname, []).append(entry)
         self._bytes += entry.cost
         self._alias(entry, datagram[2:12] + qname + datagram[12 + len(qname) :])
-        self._evict(now)
+        self._evict(entry, now)
         self._bury(_BURIED_WITH_EACH)
 
     def _remove(self, entry: _Entry) -> None:
@@ -361,9 +355,9 @@ class PythonReplayStore:
             del self._names[entry.qname]
         self._bytes -= entry.cost
 
-    def _evict(self, now: float) -> None:
+    def _evict(self, spared: _Entry, now: float) -> None:
         """
-        Make the bounds hold, without touching the entry that was stored last.
+        Make the bounds hold, without touching the entry that was just stored.
         """
         chances = 0
         entries = self._entries
@@ -372,7 +366,8 @@ class PythonReplayStore:
         ):
             key = next(iter(entries))
             entry = entries[key]
-            if entry.visited and now < entry.expires and chances < _SECOND_CHANCES:
+            visited = entry.visited and now < entry.expires and chances < _SECOND_CHANCES
+            if entry is spared or visited:
                 chances += 1
                 entry.visited = False
                 entries.move_to_end(key)
