@@ -93,6 +93,7 @@ cdef extern from "writer.h" nogil:
     dg_table *dg_newTable(uint64_t, uint64_t, int, const uint64_t *)
     void dg_freeTable(dg_table *)
     dg_views *dg_newViews(uint32_t, uint32_t)
+    dg_views *dg_copyViews(const dg_views *)
     void dg_adopt(dg_table *, dg_views *)
     dg_reader *dg_join(dg_table *, unsigned int)
     uint64_t dg_leastEpoch(dg_table *)
@@ -108,15 +109,15 @@ cdef class CompiledReplayStore:
     cdef unsigned int ringBits
     cdef readonly object generation
     cdef int64_t life
-    cdef object clients, map
-    cdef int default
+    cdef tuple networks
     cdef dict facts
     cdef list departed, leaving
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
     cdef dg_reader *join(self) except NULL
     cdef void setClock(self, int64_t now) noexcept
-    cdef int publishViews(self) except -1
+    cdef dg_views *sort(self, map)
+    cdef int publishViews(self, dg_views *views) except -1
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef int letGo(self) except -1

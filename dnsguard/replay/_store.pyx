@@ -104,8 +104,7 @@ cdef class CompiledReplayStore:
             raise MemoryError
         self.ringBits = (ringSize - 1).bit_length()
         self.generation = 0
-        self.clients = None
-        self.map = ViewMap.of((), 0)
+        self.networks = ()
         self.facts = {}
         self.departed = []
         self.leaving = []
@@ -192,7 +191,7 @@ cdef class CompiledReplayStore:
         if (
             view is not None
             and view >= 0
-            and facts.policyNumber == self.generation
+            and facts.generation == self.generation
             and seconds > 0
             and dg_readRequest(octets, len(datagram), self.table.fullLimit, &request)
         ):
@@ -212,25 +211,24 @@ cdef class CompiledReplayStore:
         """
         Turn to another policy. See L{dnsguard.interfaces.IReplayStore.adopt}.
         """
-        default = policy.defaultView.number
-        if policy.clients is not self.clients or default != self.default:
-            self.map = ViewMap.of(policy.clients.networks(), default)
-            self.clients = policy.clients
-            self.default = default
-        self.generation = policy.number
-        self.publishViews()
+        networks = (policy.defaultView.number, *policy.networks())
+        if networks != self.networks:
+            self.publishViews(self.sort(ViewMap.of(networks[1:], networks[0])))
+            self.networks = networks
+        else:
+            self.publishViews(dg_copyViews(self.table.views))
+        self.generation = policy.generation
 
-    cdef int publishViews(self) except -1:
+    cdef dg_views *sort(self, map):
         """
-        Let readers see the client ranges, under a new life of the table: every
-        entry of an earlier one is dead.
+        Give client ranges their form in C.
         """
         cdef dg_views *views
         cdef Py_ssize_t i
-        v4, v6 = self.map.v4, self.map.v6
+        v4, v6 = map.v4, map.v6
         views = dg_newViews(len(v4.starts), len(v6.starts))
         if views == NULL:
-            raise MemoryError
+            return NULL
         for i, (start, number) in enumerate(zip(v4.starts, v4.numbers)):
             views.starts4[i] = int.from_bytes(start, "big")
             views.views4[i] = number
@@ -238,6 +236,15 @@ cdef class CompiledReplayStore:
             views.starts6[2 * i] = int.from_bytes(start[:8], "big")
             views.starts6[2 * i + 1] = int.from_bytes(start[8:], "big")
             views.views6[i] = number
+        return views
+
+    cdef int publishViews(self, dg_views *views) except -1:
+        """
+        Let readers see client ranges, under a new life of the table: every
+        entry of an earlier one is dead.
+        """
+        if views == NULL:
+            raise MemoryError
         self.life += 1
         views.generation = self.life
         dg_adopt(self.table, views)
@@ -250,7 +257,7 @@ cdef class CompiledReplayStore:
         L{dnsguard.interfaces.IReplayStore.forget}.
         """
         if qname is None:
-            self.publishViews()
+            self.publishViews(dg_copyViews(self.table.views))
             return
         name = <bytes?>qname
         dg_forgetName(self.table, <const uint8_t *>PyBytes_AS_STRING(name), len(name))

@@ -30,7 +30,7 @@ class ReplayedAnswer:
     @ivar answer: The answer itself, for whoever wants a summary of its records.
     @ivar viewNumber: The number of the policy view it was made for; L{None}:
         nobody knows, so it can't be replayed.
-    @ivar policyNumber: The number of the policy it was made under: the one that
+    @ivar generation: The number of the policy it was made under: the one that
         was current when the query arrived. L{None}: it can't be replayed.
     """
 
@@ -43,4 +43,4 @@ class ReplayedAnswer:
     attribution: Attribution | None
     answer: Answer
     viewNumber: int | None = None
-    policyNumber: int | None = None
+    generation: int | None = None

@@ -20,7 +20,7 @@ from typing import Any
 from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
-from dnsguard.replay.batch import RECORD, ReplayBatch
+from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.replay.key import LEAST_LIMIT, LIMIT_MAX, RequestKey, requestKey
 from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
@@ -29,7 +29,7 @@ from dnsguard.wire.layout import MalformedMessage, scan
 
 __all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
 
-DRAIN_LIMIT = 16384
+DRAIN_LIMIT = 8192
 """Records that one call of C{drain} gives at most: when it gives as many, there
 may be more."""
 
@@ -214,8 +214,7 @@ class PythonReplayStore:
         self._maxBytes = maxBytes
         self._payloadLimit = payloadLimit
         self._ringSize = 1 << (ringSize - 1).bit_length()
-        self._clients: object = None
-        self._default = 0
+        self._networks: tuple[Any, ...] = ()
         self._map = ViewMap.of((), 0)
         self._number = 0
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -279,7 +278,7 @@ class PythonReplayStore:
         """
         Find the entry for a request that wasn't found by its very octets.
         """
-        exact, _, number = place
+        number = place[2]
         request = requestKey(datagram, self._payloadLimit)
         if request is None or number <= NOBODY:
             return None, b""
@@ -317,7 +316,7 @@ class PythonReplayStore:
             request is None
             or facts.viewNumber is None
             or facts.viewNumber <= NOBODY
-            or facts.policyNumber != self.generation
+            or facts.generation != self.generation
             or not seconds > 0
             or not _answers(reply, request)
         ):
@@ -390,12 +389,11 @@ class PythonReplayStore:
         """
         Turn to another policy. See L{IReplayStore.adopt}.
         """
-        default = policy.defaultView.number
-        if policy.clients is not self._clients or default != self._default:
-            self._map = ViewMap.of(policy.clients.networks(), default)
-            self._clients = policy.clients
-            self._default = default
-        self.generation = policy.number
+        networks = (policy.defaultView.number, *policy.networks())
+        if networks != self._networks:
+            self._map = ViewMap.of(networks[1:], networks[0])
+            self._networks = networks
+        self.generation = policy.generation
         self._clear()
 
     def _clear(self) -> None:

@@ -230,9 +230,13 @@ static inline int32_t dg_place(const dg_views *views, const uint8_t *address, si
                     (uint64_t)dg_u32(address + 8) << 32 | dg_u32(address + 12));
 }
 
+static inline size_t dg_viewsSize(uint32_t count4, uint32_t count6) {
+    return sizeof(dg_views) + (size_t)count6 * 20 + (size_t)count4 * 8;
+}
+
 /* Make room for that many ranges, all of it zero; NULL without memory. */
 static inline dg_views *dg_newViews(uint32_t count4, uint32_t count6) {
-    dg_views *views = calloc(1, sizeof *views + (size_t)count6 * 20 + (size_t)count4 * 8);
+    dg_views *views = calloc(1, dg_viewsSize(count4, count6));
     if (!views) return NULL;
     views->count4 = count4;
     views->count6 = count6;
@@ -246,6 +250,14 @@ static inline dg_views *dg_newViews(uint32_t count4, uint32_t count6) {
 /* Note how far the server's clock is ahead of CLOCK_MONOTONIC. */
 static inline void dg_storeClock(dg_table *table, int64_t offset) {
     DG_STORE(&table->clockOffset, offset, RELAXED);
+}
+
+/* Make a copy of some ranges; NULL without memory. */
+static inline dg_views *dg_copyViews(const dg_views *views) {
+    dg_views *copy = dg_newViews(views->count4, views->count6);
+    if (copy)
+        memcpy(copy + 1, views + 1, dg_viewsSize(views->count4, views->count6) - sizeof *views);
+    return copy;
 }
 
 /* ---- records ------------------------------------------------------------ */

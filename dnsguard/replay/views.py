@@ -70,7 +70,8 @@ class Ranges:
             marks[first] = number
         _leave(within, 1 << bits, marks)
         marks.pop(1 << bits, None)
-        starts, numbers = [], []
+        starts: list[bytes] = []
+        numbers: list[int] = []
         for first in sorted(marks):
             if not numbers or numbers[-1] != marks[first]:
                 starts.append(first.to_bytes(size, "big"))

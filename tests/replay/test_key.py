@@ -19,12 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.replay.key import KeyFlag, RequestKey, requestKey
 from dnsguard.wire.edns import InvalidOPT
 from dnsguard.wire.layout import MalformedMessage, scan
-from tests.support.replay import questionEnd, reply, request
+from tests.support.replay import compiled, questionEnd, reply, request
 
-try:
-    from dnsguard.replay import _store
-except ImportError:
-    _store = None  # type: ignore[assignment, unused-ignore]
+_store = compiled("_store")
 
 if TYPE_CHECKING:
     Case = SynchronousTestCase
@@ -63,9 +60,7 @@ class RequestKeyRules(Case):
         A plain request's key is its lower-cased question and its RD bit.
         """
         key = self.key(request(b"\3WwW\7eXample\3ORG\0", 28))
-        self.assertEqual(
-            key, RequestKey(b"\3www\7example\3org\0\0\x1c\0\1", KeyFlag.RD, 512)
-        )
+        self.assertEqual(key, RequestKey(b"\3www\7example\3org\0\0\x1c\0\1", KeyFlag.RD, 512))
 
     def test_headerBits(self) -> None:
         """
@@ -244,9 +239,7 @@ class KeyPropertyTests(SynchronousTestCase):
         if key is None:
             return
         layout = scan(datagram)
-        self.assertEqual(
-            key.question, layout.name + struct.pack("!HH", layout.type, layout.cls)
-        )
+        self.assertEqual(key.question, layout.name + struct.pack("!HH", layout.type, layout.cls))
         self.assertEqual(bool(key.flags & KeyFlag.EDNS), layout.edns is not None)
         self.assertEqual(layout.flags & ~0x0130, 0)
         if layout.edns is not None:

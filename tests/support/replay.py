@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 import attrs
 
@@ -19,20 +21,17 @@ from dnsguard.wire.names import fromText
 CLIENT = b"\xc0\0\2\1"
 """192.0.2.1."""
 
+_DEFAULT = View()
 
-@attrs.frozen
-class FakeClients:
+
+def compiled(name: str) -> Any:
     """
-    The part of a policy's clients that sorts addresses.
+    A compiled module of the replay package; L{None} where it isn't built.
     """
-
-    all: tuple[Network, ...] = ()
-
-    def networks(self) -> Iterator[Network]:
-        """
-        The networks in the order of the configuration.
-        """
-        return iter(self.all)
+    try:
+        return import_module(f"dnsguard.replay.{name}")
+    except ImportError:
+        return None
 
 
 @attrs.frozen
@@ -41,9 +40,15 @@ class FakePolicy:
     The part of a policy that the replay store looks at.
     """
 
-    number: int = 1
-    clients: FakeClients = FakeClients()
-    defaultView: View = View()
+    generation: int = 1
+    clients: tuple[Network, ...] = ()
+    defaultView: View = _DEFAULT
+
+    def networks(self) -> Iterator[Network]:
+        """
+        The clients' networks.
+        """
+        return iter(self.clients)
 
 
 def request(
@@ -92,9 +97,7 @@ def reply(
     if the request has one.
     """
     end = questionEnd(datagram)
-    records = b"".join(
-        struct.pack("!HHHIH", 0xC00C, 1, 1, ttl, len(data)) + data for ttl in ttls
-    )
+    records = b"".join(struct.pack("!HHHIH", 0xC00C, 1, 1, ttl, len(data)) + data for ttl in ttls)
     (asked,) = struct.unpack_from("!H", datagram, 2)
     opt = b""
     if datagram[11]:
@@ -108,7 +111,7 @@ def reply(
     )
 
 
-def facts(datagram: bytes, view: int | None = 0, policy: int | None = 0) -> ReplayedAnswer:
+def facts(datagram: bytes, view: int | None = 0, generation: int | None = 0) -> ReplayedAnswer:
     """
     Make the facts of an answer to a request.
     """
@@ -124,5 +127,5 @@ def facts(datagram: bytes, view: int | None = 0, policy: int | None = 0) -> Repl
         None,
         Answer.failure(0, Outcome.CACHED),
         view,
-        policy,
+        generation,
     )
