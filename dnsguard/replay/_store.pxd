@@ -96,6 +96,7 @@ cdef extern from "writer.h" nogil:
     dg_views *dg_copyViews(const dg_views *)
     void dg_adopt(dg_table *, dg_views *)
     dg_reader *dg_join(dg_table *, unsigned int)
+    void dg_quit(dg_reader *)
     uint64_t dg_leastEpoch(dg_table *)
     dg_link *dg_reclaim(dg_table *, uint64_t)
     uint64_t dg_remember(dg_table *, const dg_request *, const uint8_t *, const uint8_t *, size_t, int64_t, int64_t)

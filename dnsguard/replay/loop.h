@@ -16,7 +16,6 @@
 #endif
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,8 +26,7 @@ enum {
     DG_BATCH = 64,
     DG_RECEIVE = 4096, /* octets of a datagram; a longer one is counted, dropped */
     DG_CONTROL = 64,
-    DG_POLL_BATCHES = 16,
-    DG_SEND_BATCH = 64
+    DG_POLL_BATCHES = 16
 };
 
 /* Where a reply has to go, and the local address it has to come from. */
@@ -66,7 +64,7 @@ typedef struct {
     dg_reader *reader;
     int socket, wake, wantsSource;
     int stop, signalled;
-    uint64_t received, batches, malformed, oversized, missDrops, sendErrors;
+    uint64_t received, hits, malformed, oversized, portless, missDrops, unsent, errors;
     dg_missRing misses;
     /* The loop's own buffers. */
     uint8_t *receive, *reply;
@@ -193,22 +191,23 @@ static inline void dg_prepare(dg_worker *worker, int count) {
     }
 }
 
-/* Send all messages, one by one past those that can't be sent. */
-static inline void dg_send(int socket, struct mmsghdr *messages, unsigned count, int flags,
-                           uint64_t *errors) {
-    unsigned sent = 0;
-    while (sent < count) {
-        int result = sendmmsg(socket, messages + sent, count - sent, flags);
+/* Send messages, going on behind those that can't be sent. Returns how many are
+ * done with: less than all when the socket's buffer is full. */
+static inline unsigned dg_send(int socket, struct mmsghdr *messages, unsigned count, int flags,
+                               uint64_t *unsent) {
+    unsigned done = 0;
+    while (done < count) {
+        int result = sendmmsg(socket, messages + done, count - done, flags);
         if (result > 0) {
-            sent += (unsigned)result;
+            done += (unsigned)result;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            DG_ADD(errors, count - sent); /* the send buffer is full */
-            return;
+            break;
         } else if (errno != EINTR) {
-            DG_ADD(errors, 1);
-            sent++;
+            ++*unsent;
+            done++;
         }
     }
+    return done;
 }
 
 /* Is there an eligible request in place `i`? Then its key is sealed and its
@@ -233,6 +232,11 @@ static inline int dg_readPlace(dg_worker *worker, int i, const dg_views *views) 
  * further on; what is shorter than a header can't be answered. */
 static inline int dg_isRubbish(dg_worker *worker, int i) {
     const uint8_t *octets = worker->inPlace[i].iov_base;
+    /* Both kinds of address have their port in the same place. */
+    if (!worker->peers[i].to.in.sin_port) {
+        DG_ADD(&worker->portless, 1);
+        return 1;
+    }
     if (worker->in[i].msg_hdr.msg_flags & MSG_TRUNC) {
         DG_ADD(&worker->oversized, 1);
         return 1;
@@ -270,12 +274,22 @@ static inline void dg_signal(dg_worker *worker) {
     }
 }
 
+/* Let the next miss be told of. What was put before is seen from here on: the
+ * exchange reads what the last one to tell has written. */
+static inline void dg_heard(dg_worker *worker) {
+    __atomic_exchange_n(&worker->signalled, 0, __ATOMIC_SEQ_CST);
+}
+
+static inline void dg_stop(dg_worker *worker) { DG_STORE(&worker->stop, 1, RELEASE); }
+
 /* Answer `count` datagrams that have been received. Returns the misses. */
 static inline int dg_answer(dg_worker *worker, int count) {
     dg_table *table = worker->table;
     int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC);
     int64_t now = started + DG_LOAD(&table->clockOffset, RELAXED), took;
     int hits = 0, misses = 0, eligible[DG_BATCH];
+    unsigned done;
+    uint64_t unsent = 0;
     const dg_views *views;
     dg_enter(table, worker->reader);
     views = DG_LOAD(&table->views, ACQUIRE);
@@ -300,7 +314,9 @@ static inline int dg_answer(dg_worker *worker, int count) {
                 DG_ADD(&worker->missDrops, 1);
         }
     }
-    if (hits) dg_send(worker->socket, worker->out, (unsigned)hits, 0, &worker->sendErrors);
+    /* Polled, the socket may be full: replies are lost then, as anywhere. */
+    done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
+    unsent += (unsigned)hits - done;
     took = dg_clock(CLOCK_MONOTONIC) - started;
     for (int o = 0; o < hits; o++) {
         worker->records[o].arrived = arrived;
@@ -312,29 +328,39 @@ static inline int dg_answer(dg_worker *worker, int count) {
     DG_ADD(&worker->reader->hits, (uint64_t)hits);
     DG_ADD(&worker->reader->misses, (uint64_t)misses);
     DG_ADD(&worker->received, (uint64_t)count);
-    DG_ADD(&worker->batches, 1);
+    DG_ADD(&worker->hits, (uint64_t)hits);
+    DG_ADD(&worker->unsent, unsent);
     return misses;
 }
 
 /* ---- running ------------------------------------------------------------ */
 
-/* Answer until told to stop, waiting in recvmmsg. Returns 0, or the errno of a
- * socket that can't be read any more. */
+/* Answer until told to stop, waiting in recvmmsg. The socket is one that blocks,
+ * shut down for reading after worker->stop is set: what it holds is still
+ * answered, and then it gives empty datagrams without end. Returns 0, or the
+ * errno of a socket that can't be read any more. */
 static inline int dg_run(dg_worker *worker) {
-    int count = DG_BATCH;
-    while (!DG_LOAD(&worker->stop, ACQUIRE)) {
-        int used = count > 0 ? count : 0;
-        dg_prepare(worker, used);
+    int count = DG_BATCH, stopped;
+    for (;;) {
+        dg_prepare(worker, count > 0 ? count : 0);
+        stopped = DG_LOAD(&worker->stop, ACQUIRE);
         count = recvmmsg(worker->socket, worker->in, DG_BATCH, MSG_WAITFORONE, NULL);
-        if (count > 0) {
-            if (DG_LOAD(&worker->stop, ACQUIRE)) break;
-            if (dg_answer(worker, count)) dg_signal(worker);
-        } else if (count < 0 && (errno == EBADF || errno == ENOTSOCK || errno == EINVAL)) {
-            return errno;
+        if (count <= 0) {
+            if (stopped) return 0;
+            if (errno == EBADF || errno == ENOTSOCK || errno == EINVAL) return errno;
+            /* A timeout, a signal, or the ICMP answer to an earlier reply. */
+            if (errno != EAGAIN && errno != EINTR) DG_ADD(&worker->errors, 1);
+            continue;
         }
-        /* Else a timeout, a signal, or an ICMP error of an earlier reply. */
+        if (DG_LOAD(&worker->stop, ACQUIRE)) {
+            int left = count;
+            while (left && !worker->in[left - 1].msg_len) left--;
+            if (left && dg_answer(worker, left)) dg_signal(worker);
+            if (left < count) return 0;
+        } else if (dg_answer(worker, count)) {
+            dg_signal(worker);
+        }
     }
-    return 0;
 }
 
 /* Answer what is there, at most DG_POLL_BATCHES batches. */
@@ -343,10 +369,38 @@ static inline void dg_poll(dg_worker *worker) {
         int count;
         dg_prepare(worker, DG_BATCH);
         count = recvmmsg(worker->socket, worker->in, DG_BATCH, MSG_DONTWAIT, NULL);
-        if (count <= 0) return;
+        if (count <= 0) {
+            if (errno != EAGAIN && errno != EINTR) DG_ADD(&worker->errors, 1);
+            return;
+        }
         dg_answer(worker, count);
         if (count < DG_BATCH) return;
     }
+}
+
+/* ---- replies from the reactor ------------------------------------------- */
+
+/* Replies to misses, to be sent by one call. */
+typedef struct {
+    struct mmsghdr messages[DG_BATCH];
+    struct iovec places[DG_BATCH];
+    uint8_t control[DG_BATCH][DG_CONTROL] __attribute__((aligned(16)));
+    dg_peer peers[DG_BATCH];
+} dg_outbox;
+
+/* Put a reply into place `i`; its octets must stay where they are. */
+static inline void dg_post(dg_outbox *outbox, int i, const void *reply, size_t size,
+                           const void *peer) {
+    struct msghdr *message = &outbox->messages[i].msg_hdr;
+    memcpy(&outbox->peers[i], peer, sizeof outbox->peers[i]);
+    memset(message, 0, sizeof *message);
+    outbox->places[i].iov_base = (void *)reply;
+    outbox->places[i].iov_len = size;
+    message->msg_iov = &outbox->places[i];
+    message->msg_iovlen = 1;
+    message->msg_name = &outbox->peers[i].to;
+    message->msg_namelen = outbox->peers[i].toSize;
+    dg_writeSource(message, outbox->control[i], &outbox->peers[i]);
 }
 
 /* ---- making ------------------------------------------------------------- */

@@ -273,6 +273,9 @@ static inline dg_reader *dg_join(dg_table *table, unsigned ringBits) {
     return NULL;
 }
 
+/* Give a reader's place back; what is in its ring is still drained. */
+static inline void dg_quit(dg_reader *reader) { reader->used = 0; }
+
 /* Free everything. No reader may be left. */
 static inline void dg_freeTable(dg_table *table) {
     dg_link *link;
