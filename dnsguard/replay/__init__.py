@@ -1,4 +1,69 @@
+# -*- test-case-name: tests.replay.test_choice -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-Finished replies, given again to equal questions.
+Finished replies, given again to equal questions from equally treated clients.
+
+There are two stores and two listeners, one of each in Python and one compiled,
+and this is where one of them is chosen. Both stores publish the same counters:
+
+  - C{entries}, C{bytes}: what is held now, the dead not yet swept included
+  - C{hits}, C{misses}: lookups, those of listener threads included
+  - C{stored}, C{replaced}, C{refused}: what became of replies offered
+  - C{evicted}, C{expired}: entries that went by the bounds or by their time
+  - C{ringDropped}: hits that no observer will hear of, the ring being full
 """
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnsguard.replay.store import PythonReplayStore
+
+__all__ = ["PURE_PYTHON", "newStore", "pathInUse"]
+
+PURE_PYTHON = "DNSGUARD_PURE_PYTHON"
+"""The environment variable that, set to anything but 0, turns compiled twins off."""
+
+
+def pathInUse(environ: os._Environ[str] | dict[str, str] = os.environ) -> tuple[bool, str]:
+    """
+    Say which path is in use.
+
+    @return: Is it the compiled one; and the line that the log and C{dnsguard
+        version --verbose} print of it.
+    """
+    if environ.get(PURE_PYTHON, "0") not in ("", "0"):
+        return False, f"replay path: pure Python ({PURE_PYTHON} is set)"
+    try:
+        from dnsguard.replay import _store
+    except ImportError as reason:
+        return False, f"replay path: pure Python (no compiled twin: {reason})"
+    del _store
+    try:
+        from dnsguard.replay import _listener
+    except ImportError as reason:
+        return True, f"replay path: compiled store (no compiled listener: {reason})"
+    del _listener
+    return True, "replay path: compiled store and listener"
+
+
+def newStore(*, compiled: bool | None = None, **bounds: int) -> PythonReplayStore:
+    """
+    Make a store.
+
+    @param compiled: L{False}: the one in Python even if the other is there;
+        L{None}: as L{pathInUse} says.
+    @param bounds: See L{dnsguard.replay.store.PythonReplayStore}; its compiled
+        twin has the same methods.
+    """
+    if compiled is None:
+        compiled, _ = pathInUse()
+    if compiled:
+        from dnsguard.replay._store import CompiledReplayStore
+
+        return CompiledReplayStore(**bounds)
+    from dnsguard.replay.store import PythonReplayStore
+
+    return PythonReplayStore(**bounds)

@@ -28,6 +28,10 @@ class ReplayedAnswer:
     @ivar groupID: The client group of the view the entry is for.
     @ivar attribution: The rule that decided, or L{None}.
     @ivar answer: The answer itself, for whoever wants a summary of its records.
+    @ivar viewNumber: The number of the policy view it was made for; L{None}:
+        nobody knows, so it can't be replayed.
+    @ivar generation: The number of the policy it was made under: the one that
+        was current when the query arrived. L{None}: it can't be replayed.
     """
 
     qname: bytes
@@ -38,3 +42,5 @@ class ReplayedAnswer:
     groupID: str
     attribution: Attribution | None
     answer: Answer
+    viewNumber: int | None = None
+    generation: int | None = None

@@ -1,0 +1,365 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The replay store, compiled: the same class as L{dnsguard.replay.store} over a
+table in C that listener threads read without a lock.
+
+What is Python in here is what must be: the facts behind the entries, and the
+policy. The table is in C{table.h} and C{writer.h}, the octets in C{core.h}.
+All methods are for the reactor thread.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from zope.interface import implementer
+
+from dnsguard.interfaces import IReplayStore
+from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.store import DRAIN_LIMIT, LONGEST, checkBounds
+from dnsguard.replay.views import ViewMap
+
+__all__ = ["CompiledReplayStore", "readReply", "readRequest", "siphash"]
+
+cdef enum:
+    SWEPT_BY_DRAIN = 4096
+    SWEPT_WITH_EACH = 32
+    LET_GO_BY_DRAIN = 4096
+
+cdef int64_t SECOND = 1000000000
+cdef uint64_t drainLimit = DRAIN_LIMIT
+
+
+def siphash(bytes octets, bytes key):
+    """
+    SipHash-1-3 of some octets, for the tests.
+
+    @param key: 16 octets.
+    """
+    cdef uint64_t words[2]
+    if len(key) != 16:
+        raise ValueError("the key is 16 octets")
+    memcpy(words, PyBytes_AS_STRING(key), 16)
+    return dg_hash(<const uint8_t *>PyBytes_AS_STRING(octets), len(octets), words)
+
+
+def readRequest(bytes datagram, int payloadLimit):
+    """
+    Read a request as L{dnsguard.replay.key.requestKey} does, for the tests.
+
+    @return: Question, flags and limit, or L{None}.
+    """
+    cdef dg_request request
+    if not dg_readRequest(
+        <const uint8_t *>PyBytes_AS_STRING(datagram), len(datagram), payloadLimit, &request
+    ):
+        return None
+    question = PyBytes_FromStringAndSize(<char *>request.key, request.keyLength - 1)
+    return question, request.flags, request.limit
+
+
+def readReply(bytes reply, bytes request, int questionEnd):
+    """
+    Find a reply's TTLs, for the tests.
+
+    @return: Offsets and seconds, or L{None} for a reply that isn't kept.
+    """
+    cdef dg_ttl ttls[DG_TTLS_MAX]
+    cdef int i, count
+    if not 17 <= questionEnd <= len(request):
+        raise ValueError("questionEnd isn't in the request")
+    count = dg_readReply(
+        <const uint8_t *>PyBytes_AS_STRING(reply), len(reply),
+        <const uint8_t *>PyBytes_AS_STRING(request), questionEnd, ttls,
+    )
+    return None if count < 0 else [(ttls[i].offset, ttls[i].seconds) for i in range(count)]
+
+
+cdef class CompiledReplayStore:
+    """
+    A bounded store of finished replies, shared with listener threads.
+
+    See L{dnsguard.replay.store.PythonReplayStore}; the arguments are the same,
+    and C{payloadLimit} is what listener threads go by as well.
+    """
+
+    compiled = True
+
+    def __cinit__(
+        self,
+        *,
+        maxEntries=100_000,
+        maxBytes=128 << 20,
+        payloadLimit=1232,
+        ringSize=1 << 18,
+    ):
+        cdef uint64_t keys[4]
+        checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
+        memcpy(keys, PyBytes_AS_STRING(os.urandom(32)), 32)
+        self.table = dg_newTable(maxEntries, maxBytes, payloadLimit, keys)
+        if self.table == NULL:
+            raise MemoryError
+        self.ringBits = (ringSize - 1).bit_length()
+        self.generation = 0
+        self.networks = ()
+        self.facts = {}
+        self.departed = []
+        self.leaving = []
+        self.reader = self.join()
+
+    def __dealloc__(self):
+        # Listeners hold a reference to this store, so no reader is left.
+        if self.table != NULL:
+            dg_freeTable(self.table)
+
+    cdef dg_reader *join(self) except NULL:
+        """
+        Take a place among the readers of the table.
+        """
+        cdef dg_reader *reader = dg_join(self.table, self.ringBits)
+        if reader == NULL:
+            raise MemoryError("no room for another reader of the replay store")
+        return reader
+
+    cdef void setClock(self, int64_t now) noexcept:
+        """
+        Let listener threads know the server's clock. C{now} may have been read
+        a while ago, so the least delay seen counts, unless the clock stepped.
+        """
+        cdef int64_t offset = now - dg_clock(CLOCK_MONOTONIC)
+        cdef int64_t before = self.table.clockOffset
+        if offset > before or offset < before - SECOND:
+            dg_storeClock(self.table, offset)
+
+    def lookup(self, bytes datagram not None, bytes address not None, double now, bint stream=False):
+        """
+        Find the finished reply to a request. See
+        L{dnsguard.interfaces.IReplayStore.lookup}.
+
+        @param stream: Came it over a stream? Records say so.
+        """
+        cdef dg_record record
+        cdef dg_request request
+        cdef dg_entry *entry = NULL
+        cdef int64_t at = <int64_t>(now * 1e9), started = dg_clock(CLOCK_MONOTONIC)
+        cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(datagram)
+        cdef Py_ssize_t size = len(address)
+        cdef int32_t view
+        if (size == 4 or size == 16) and dg_readRequest(
+            octets, len(datagram), self.table.fullLimit, &request
+        ):
+            view = dg_place(
+                self.table.views, <const uint8_t *>PyBytes_AS_STRING(address), size, &record
+            )
+            if view >= 0:
+                dg_sealKey(&request, view)
+                entry = dg_lookup(
+                    self.table, &request, dg_keyHash(self.table, &request),
+                    self.table.views.generation, at,
+                )
+        if entry == NULL:
+            self.reader.misses += 1
+            return None
+        reply = PyBytes_FromStringAndSize(NULL, entry.replySize)
+        dg_replay(<uint8_t *>PyBytes_AS_STRING(reply), entry, octets, &request, at)
+        self.reader.hits += 1
+        record.number = entry.link.number
+        record.size = entry.replySize
+        record.transport = stream
+        record.arrived = dg_clock(CLOCK_REALTIME)
+        record.took = <uint32_t>min(dg_clock(CLOCK_MONOTONIC) - started, <int64_t>0xFFFFFFFF)
+        record.arrived -= record.took
+        dg_note(&self.reader.ring, &record, 1)
+        return reply
+
+    def remember(self, bytes datagram not None, bytes reply not None, facts, double seconds, double now):
+        """
+        Keep a finished reply. See L{dnsguard.interfaces.IReplayStore.remember}.
+
+        A reply made under another policy than C{generation}, or for a view
+        that C{facts} doesn't name, isn't kept.
+        """
+        cdef dg_request request
+        cdef int64_t at = <int64_t>(now * 1e9)
+        cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(datagram)
+        cdef uint64_t number = 0
+        view = facts.viewNumber
+        self.setClock(at)
+        if (
+            view is not None
+            and view >= 0
+            and facts.generation == self.generation
+            and seconds > 0
+            and dg_readRequest(octets, len(datagram), self.table.fullLimit, &request)
+        ):
+            dg_sealKey(&request, view)
+            number = dg_remember(
+                self.table, &request, octets, <const uint8_t *>PyBytes_AS_STRING(reply),
+                len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
+            )
+        if number:
+            self.facts[number] = facts
+            dg_sweep(self.table, SWEPT_WITH_EACH, at)
+            self.reclaim()
+        else:
+            self.refused += 1
+
+    def adopt(self, policy):
+        """
+        Turn to another policy. See L{dnsguard.interfaces.IReplayStore.adopt}.
+        """
+        networks = (policy.defaultView.number, *policy.networks())
+        if networks != self.networks:
+            self.publishViews(self.sort(ViewMap.of(networks[1:], networks[0])))
+            self.networks = networks
+        else:
+            self.publishViews(dg_copyViews(self.table.views))
+        self.generation = policy.generation
+
+    cdef dg_views *sort(self, map):
+        """
+        Give client ranges their form in C.
+        """
+        cdef dg_views *views
+        cdef Py_ssize_t i
+        v4, v6 = map.v4, map.v6
+        views = dg_newViews(len(v4.starts), len(v6.starts))
+        if views == NULL:
+            return NULL
+        for i, (start, number) in enumerate(zip(v4.starts, v4.numbers)):
+            views.starts4[i] = int.from_bytes(start, "big")
+            views.views4[i] = number
+        for i, (start, number) in enumerate(zip(v6.starts, v6.numbers)):
+            views.starts6[2 * i] = int.from_bytes(start[:8], "big")
+            views.starts6[2 * i + 1] = int.from_bytes(start[8:], "big")
+            views.views6[i] = number
+        return views
+
+    cdef int publishViews(self, dg_views *views) except -1:
+        """
+        Let readers see client ranges, under a new life of the table: every
+        entry of an earlier one is dead.
+        """
+        if views == NULL:
+            raise MemoryError
+        self.life += 1
+        views.generation = self.life
+        dg_adopt(self.table, views)
+        self.reclaim()
+        return 0
+
+    def forget(self, qname):
+        """
+        Drop all entries for a name, or all. See
+        L{dnsguard.interfaces.IReplayStore.forget}.
+        """
+        if qname is None:
+            self.publishViews(dg_copyViews(self.table.views))
+            return
+        name = <bytes?>qname
+        dg_forgetName(self.table, <const uint8_t *>PyBytes_AS_STRING(name), len(name))
+        self.reclaim()
+
+    cdef int reclaim(self) except -1:
+        """
+        Free what no reader can hold any more.
+        """
+        cdef uint64_t least = dg_leastEpoch(self.table)
+        cdef dg_link *link = dg_reclaim(self.table, least)
+        while link != NULL:
+            if link.number:
+                self.departed.append(link.number)
+            free(link)
+            link = dg_reclaim(self.table, least)
+        return 0
+
+    def drain(self):
+        """
+        Take the records. See L{dnsguard.interfaces.IReplayStore.drain}.
+        """
+        cdef uint64_t waiting = 0, count, places, i
+        cdef dg_tally *tally
+        dg_sweep(
+            self.table, SWEPT_BY_DRAIN, dg_clock(CLOCK_MONOTONIC) + self.table.clockOffset
+        )
+        self.reclaim()
+        for i in range(DG_READERS):
+            waiting += dg_pending(&self.table.readers[i].ring)
+        count = min(waiting, drainLimit)
+        records = PyBytes_FromStringAndSize(NULL, count * sizeof(dg_record))
+        self.takeAll(<dg_record *>PyBytes_AS_STRING(records), count)
+        hits = {}
+        entries = {}
+        if count:
+            places = dg_powerOfTwo(2 * count)
+            tally = <dg_tally *>calloc(places, sizeof(dg_tally))
+            if tally == NULL:
+                raise MemoryError
+            dg_countHits(<dg_record *>PyBytes_AS_STRING(records), count, tally, places)
+            for i in range(places):
+                if tally[i].count:
+                    number = tally[i].number
+                    hits[number] = tally[i].count
+                    entries[number] = self.facts[number]
+            free(tally)
+        self.letGo()
+        return ReplayBatch(records, hits, entries)
+
+    cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
+        """
+        Take records from all rings in turn.
+        """
+        cdef uint64_t taken = 0, i
+        for i in range(DG_READERS):
+            taken += dg_take(&self.table.readers[i].ring, out + taken, most - taken)
+        return taken
+
+    cdef int letGo(self) except -1:
+        """
+        Drop the facts of entries that are freed, once all records that name
+        them are drained: those were in the rings when the entry was freed.
+        """
+        cdef uint64_t i
+        cdef int most = LET_GO_BY_DRAIN
+        if not self.leaving:
+            self.leaving, self.departed = self.departed, self.leaving
+            for i in range(DG_READERS):
+                self.marks[i] = self.table.readers[i].ring.tail + dg_pending(
+                    &self.table.readers[i].ring
+                )
+        for i in range(DG_READERS):
+            if self.table.readers[i].ring.tail < self.marks[i]:
+                return 0
+        while self.leaving and most:
+            del self.facts[self.leaving.pop()]
+            most -= 1
+        return 0
+
+    def counters(self):
+        """
+        What there is, and what happened since the start. See
+        L{dnsguard.replay}.
+        """
+        cdef uint64_t hits = 0, misses = 0, dropped = 0, i
+        for i in range(DG_READERS):
+            hits += self.table.readers[i].hits
+            misses += self.table.readers[i].misses
+            dropped += self.table.readers[i].ring.dropped
+        return {
+            "entries": self.table.entries,
+            "bytes": self.table.octets,
+            "hits": hits,
+            "misses": misses,
+            "stored": self.table.stored,
+            "replaced": self.table.replaced,
+            "evicted": self.table.evicted,
+            "expired": self.table.expired,
+            "refused": self.refused,
+            "ringDropped": dropped,
+        }
+
+
+implementer(IReplayStore)(CompiledReplayStore)

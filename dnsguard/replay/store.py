@@ -1,0 +1,475 @@
+# -*- test-case-name: tests.replay.test_store -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The replay store in pure Python.
+
+Most requests of a name are octet for octet the same but for their id, so the
+first thing looked up is the request itself: two dictionaries, a comparison and
+a concatenation make the reply. Only a request that isn't found so is read. The
+compiled twin is L{dnsguard.replay._store}.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from time import time_ns
+from typing import Any
+
+from zope.interface import implementer
+
+from dnsguard.interfaces import IReplayStore
+from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.entry import ReplayedAnswer
+from dnsguard.replay.key import LEAST_LIMIT, LIMIT_MAX, RequestKey, requestKey
+from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
+from dnsguard.wire.edns import InvalidOPT
+from dnsguard.wire.layout import MalformedMessage, scan
+
+__all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
+
+DRAIN_LIMIT = 8192
+"""Records that one call of C{drain} gives at most: when it gives as many, there
+may be more."""
+
+LONGEST = 7 * 86400.0
+"""Seconds that an entry is kept at most."""
+
+_ENTRY_OVERHEAD = 1200
+"""Octets that an entry costs besides its key and its reply, measured."""
+
+_PLACES_MAX = 65536
+_ALIASES_MAX = 4
+_SECOND_CHANCES = 64
+_BURIED_WITH_EACH = 8
+_BURIED_BY_DRAIN = 2000
+
+_TTL = struct.Struct("!I")
+_SHARED = struct.Struct("=qQIH18s")
+_VIEW = struct.Struct("!I")
+
+_Exact = dict[bytes, "_Entry"]
+_Place = tuple[_Exact, bytes, int]
+
+
+def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int) -> None:
+    """
+    Check the arguments that both stores take.
+
+    @raise ValueError: One of them is out of range.
+    """
+    for name, value, least, most in [
+        ("maxEntries", maxEntries, 1, 1 << 26),
+        ("maxBytes", maxBytes, 1 << 16, 1 << 40),
+        ("payloadLimit", payloadLimit, LEAST_LIMIT + 1, LIMIT_MAX),
+        ("ringSize", ringSize, 1, 1 << 24),
+    ]:
+        if not least <= value <= most:
+            raise ValueError(f"{name} {value} is not from {least} to {most}")
+
+
+class _Entry:
+    """
+    One finished reply.
+
+    @ivar key: Where it stands in the store: request key and view number.
+    @ivar number: Its number in records.
+    @ivar reply: The reply's octets as remembered.
+    @ivar facts: What the observers need.
+    @ivar born: When it was made, in seconds.
+    @ivar expires: When it stops being replayed.
+    @ivar body: What a reply to a lower-case question has behind its id, from
+        C{since} until C{turns}, when the TTLs count down again.
+    @ivar ttls: The TTLs' offsets in C{body} and their values in seconds;
+        L{None} until first needed.
+    @ivar exact: The requests, without id, that find it at once.
+    @ivar touched: Was it replayed since the last drain?
+    @ivar visited: Was it replayed since eviction last looked at it?
+    """
+
+    __slots__ = (
+        "aliases",
+        "body",
+        "born",
+        "exact",
+        "expires",
+        "facts",
+        "key",
+        "number",
+        "qname",
+        "reply",
+        "since",
+        "touched",
+        "ttls",
+        "turns",
+        "visited",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        qname: bytes,
+        number: int,
+        reply: bytes,
+        facts: ReplayedAnswer,
+        born: float,
+        expires: float,
+        exact: _Exact,
+    ) -> None:
+        self.key = key
+        self.qname = qname
+        self.number = number
+        self.reply = reply
+        self.facts = facts
+        self.born = born
+        self.expires = expires
+        self.exact = exact
+        self.aliases: list[bytes] = []
+        self.ttls: list[tuple[int, int]] | None = None
+        self.body = b""
+        self.since = self.turns = born
+        self.touched = False
+        self.visited = False
+
+    @property
+    def cost(self) -> int:
+        """
+        The octets it counts for.
+        """
+        return _ENTRY_OVERHEAD + 2 * len(self.reply) + 2 * len(self.key)
+
+    def turn(self, now: float) -> bool:
+        """
+        Make C{body} right for C{now}.
+
+        @return: Whether it still may be replayed.
+        """
+        if self.ttls is None and not self._prepare():
+            self.expires = self.born
+        if self.ttls is None or not self.born <= now < self.expires:
+            return False
+        age = int(now - self.born)
+        body = bytearray(self.body or self._lowerBody())
+        for offset, seconds in self.ttls:
+            _TTL.pack_into(body, offset, max(0, seconds - age))
+        self.body = bytes(body)
+        self.since = self.born + age
+        self.turns = min(self.since + 1, self.expires)
+        return True
+
+    def _lowerBody(self) -> bytes:
+        return self.reply[2:12] + self.qname + self.reply[12 + len(self.qname) :]
+
+    def _prepare(self) -> bool:
+        """
+        Find the TTLs, and let the entry expire with the first of its records.
+        """
+        try:
+            layout = scan(self.reply)
+        except (MalformedMessage, InvalidOPT):
+            return False
+        ttls = []
+        for offset in layout.ttls:
+            (seconds,) = _TTL.unpack_from(self.reply, offset)
+            # RFC 2181 §8: the top bit set means 0.
+            ttls.append((offset - 2, 0 if seconds > 0x7FFFFFFF else seconds))
+        self.ttls = ttls
+        least = min((seconds for _, seconds in ttls), default=None)
+        if least is not None:
+            self.expires = min(self.expires, self.born + least)
+        return True
+
+
+@implementer(IReplayStore)
+class PythonReplayStore:
+    """
+    A bounded store of finished replies. Reactor thread only.
+
+    An entry that the bounds push out is the oldest one not replayed since the
+    hand of a clock last came by.
+    """
+
+    compiled = False
+
+    def __init__(
+        self,
+        *,
+        maxEntries: int = 100_000,
+        maxBytes: int = 128 << 20,
+        payloadLimit: int = 1232,
+        ringSize: int = 1 << 18,
+    ) -> None:
+        """
+        @param maxEntries: Replies kept at most.
+        @param maxBytes: Octets they may cost, overhead included.
+        @param payloadLimit: The most octets of UDP reply this server sends.
+        @param ringSize: Records kept at most until L{drain}, a power of two or
+            rounded up to one.
+        @raise ValueError: An argument is out of range.
+        """
+        checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
+        self.generation = 0
+        self._maxEntries = maxEntries
+        self._maxBytes = maxBytes
+        self._payloadLimit = payloadLimit
+        self._ringSize = 1 << (ringSize - 1).bit_length()
+        self._networks: tuple[Any, ...] = ()
+        self._map = ViewMap.of((), 0)
+        self._number = 0
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._names: dict[bytes, list[_Entry]] = {}
+        self._exact: dict[int, _Exact] = {}
+        self._places: dict[bytes, _Place] = {}
+        self._dying: list[dict[Any, Any]] = []
+        self._bytes = 0
+        self._log: list[bytes] = []
+        self._touched: list[_Entry] = []
+        self._taken: list[bytes] = []
+        self._takenFacts: dict[int, ReplayedAnswer] = {}
+        self._drained = self._dropped = self._misses = 0
+        self._stored = self._replaced = self._evicted = self._expired = self._refused = 0
+
+    def lookup(
+        self, datagram: bytes, address: bytes, now: float, stream: bool = False
+    ) -> bytes | None:
+        """
+        Find the finished reply to a request. See L{IReplayStore.lookup}.
+
+        @param stream: Came it over a stream? Records say so.
+        """
+        arrived = time_ns()
+        place = self._places.get(address) or self._place(address)
+        entry = place[0].get(datagram[2:])
+        if entry is not None and (entry.since <= now < entry.turns or entry.turn(now)):
+            reply = datagram[:2] + entry.body
+        else:
+            entry, reply = self._read(datagram, place, now)
+            if entry is None:
+                self._misses += 1
+                return None
+        log = self._log
+        if len(log) >= self._ringSize:
+            self._dropped += 1
+            return reply
+        if not entry.touched:
+            entry.touched = entry.visited = True
+            self._touched.append(entry)
+        tail = b"\1" + place[1][1:] if stream else place[1]
+        log.append(_SHARED.pack(arrived, entry.number, time_ns() - arrived, len(reply), tail))
+        return reply
+
+    def _place(self, address: bytes) -> _Place:
+        """
+        Find the view of a client, and what its records end with.
+        """
+        plain = address[12:] if len(address) == 16 and address.startswith(MAPPED) else address
+        number = self._map.find(plain) if len(plain) in (4, 16) else NOBODY
+        tail = bytes((0, 4 if len(plain) == 4 else 6)) + plain
+        exact = {} if number <= NOBODY else self._exact.setdefault(number, {})
+        if len(self._places) >= _PLACES_MAX:
+            self._places.clear()
+        place = self._places[address] = (exact, tail, number)
+        return place
+
+    def _read(
+        self, datagram: bytes, place: _Place, now: float
+    ) -> tuple[_Entry, bytes] | tuple[None, bytes]:
+        """
+        Find the entry for a request that wasn't found by its very octets.
+        """
+        number = place[2]
+        request = requestKey(datagram, self._payloadLimit)
+        if request is None or number <= NOBODY:
+            return None, b""
+        entry = self._entries.get(request.octets + _VIEW.pack(number))
+        if entry is None:
+            return None, b""
+        if len(entry.reply) > request.limit or not entry.turn(now):
+            if now >= entry.expires:
+                self._expired += 1
+                self._remove(entry)
+            return None, b""
+        name = datagram[12 : 12 + len(entry.qname)]
+        if name == entry.qname and len(entry.aliases) < _ALIASES_MAX:
+            self._alias(entry, datagram[2:])
+        return entry, datagram[:2] + entry.body[:10] + name + entry.body[10 + len(name) :]
+
+    def _alias(self, entry: _Entry, request: bytes) -> None:
+        """
+        Let a request with its name in lower case find its entry at once.
+        """
+        entry.aliases.append(request)
+        entry.exact[request] = entry
+
+    def remember(
+        self, datagram: bytes, reply: bytes, facts: ReplayedAnswer, seconds: float, now: float
+    ) -> None:
+        """
+        Keep a finished reply. See L{IReplayStore.remember}.
+
+        A reply made under another policy than L{generation}, or for a view
+        that C{facts} doesn't name, isn't kept.
+        """
+        request = requestKey(datagram, self._payloadLimit)
+        if (
+            request is None
+            or facts.viewNumber is None
+            or facts.viewNumber <= NOBODY
+            or facts.generation != self.generation
+            or not seconds > 0
+            or not _answers(reply, request)
+        ):
+            self._refused += 1
+            return
+        key = request.octets + _VIEW.pack(facts.viewNumber)
+        old = self._entries.get(key)
+        if old is not None:
+            self._replaced += 1
+            self._remove(old)
+        self._number += 1
+        self._stored += 1
+        exact = self._exact.setdefault(facts.viewNumber, {})
+        qname = request.question[:-4]
+        expires = now + min(seconds, LONGEST)
+        entry = _Entry(key, qname, self._number, reply, facts, now, expires, exact)
+        self._entries[key] = entry
+        self._names.setdefault(qname, []).append(entry)
+        self._bytes += entry.cost
+        self._alias(entry, datagram[2:12] + qname + datagram[12 + len(qname) :])
+        self._evict(entry, now)
+        self._bury(_BURIED_WITH_EACH)
+
+    def _remove(self, entry: _Entry) -> None:
+        """
+        Take an entry away.
+        """
+        del self._entries[entry.key]
+        for request in entry.aliases:
+            if entry.exact.get(request) is entry:
+                del entry.exact[request]
+        same = self._names[entry.qname]
+        same.remove(entry)
+        if not same:
+            del self._names[entry.qname]
+        self._bytes -= entry.cost
+
+    def _evict(self, spared: _Entry, now: float) -> None:
+        """
+        Make the bounds hold, without touching the entry that was just stored.
+        """
+        chances = 0
+        entries = self._entries
+        while len(entries) > 1 and (
+            len(entries) > self._maxEntries or self._bytes > self._maxBytes
+        ):
+            key = next(iter(entries))
+            entry = entries[key]
+            visited = entry.visited and now < entry.expires and chances < _SECOND_CHANCES
+            if entry is spared or visited:
+                chances += 1
+                entry.visited = False
+                entries.move_to_end(key)
+                continue
+            self._evicted += 1
+            self._remove(entry)
+
+    def _bury(self, most: int) -> None:
+        """
+        Free some of what earlier policies left: all of it at once would stall.
+        """
+        while most and self._dying:
+            if self._dying[-1]:
+                self._dying[-1].popitem()
+                most -= 1
+            else:
+                self._dying.pop()
+
+    def adopt(self, policy: Any) -> None:
+        """
+        Turn to another policy. See L{IReplayStore.adopt}.
+        """
+        networks = (policy.defaultView.number, *policy.networks())
+        if networks != self._networks:
+            self._map = ViewMap.of(networks[1:], networks[0])
+            self._networks = networks
+        self.generation = policy.generation
+        self._clear()
+
+    def _clear(self) -> None:
+        self._dying += [self._entries, self._names, *self._exact.values()]
+        self._entries = OrderedDict()
+        self._names = {}
+        self._exact = {}
+        self._places = {}
+        self._bytes = 0
+
+    def forget(self, qname: bytes | None) -> None:
+        """
+        Drop all entries for a name, or all. See L{IReplayStore.forget}.
+        """
+        if qname is None:
+            self._clear()
+            return
+        for entry in list(self._names.get(qname, ())):
+            self._remove(entry)
+
+    def drain(self) -> ReplayBatch:
+        """
+        Take the records. See L{IReplayStore.drain}.
+        """
+        if not self._taken:
+            self._take()
+        part = self._taken[:DRAIN_LIMIT]
+        del self._taken[:DRAIN_LIMIT]
+        self._drained += len(part)
+        self._bury(_BURIED_BY_DRAIN)
+        records = b"".join(part)
+        # A record is five words, and the second is the number.
+        hits: Mapping[int, int] = Counter(memoryview(records).cast("Q")[1::5].tolist())
+        facts = self._takenFacts
+        return ReplayBatch(records, hits, {number: facts[number] for number in hits})
+
+    def _take(self) -> None:
+        """
+        Begin a new log; the one before is given away part by part.
+        """
+        self._taken, self._log = self._log, []
+        touched, self._touched = self._touched, []
+        self._takenFacts = {entry.number: entry.facts for entry in touched}
+        for entry in touched:
+            entry.touched = False
+
+    def counters(self) -> dict[str, int]:
+        """
+        What there is, and what happened since the start. See
+        L{dnsguard.replay}.
+        """
+        return {
+            "entries": len(self._entries),
+            "bytes": self._bytes,
+            "hits": self._drained + len(self._taken) + len(self._log) + self._dropped,
+            "misses": self._misses,
+            "stored": self._stored,
+            "replaced": self._replaced,
+            "evicted": self._evicted,
+            "expired": self._expired,
+            "refused": self._refused,
+            "ringDropped": self._dropped,
+        }
+
+
+def _answers(reply: bytes, request: RequestKey) -> bool:
+    """
+    Is this a whole response to that request which its sender can take?
+    """
+    question = request.question
+    end = 12 + len(question)
+    return (
+        end <= len(reply) <= request.limit
+        and bool(reply[2] & 0x80)
+        and not reply[2] & 0x02
+        and reply[4:6] == b"\0\1"
+        and reply[12 : end - 4].lower() == question[:-4]
+        and reply[end - 4 : end] == question[-4:]
+    )
