@@ -17,6 +17,7 @@ __all__ = [
     "IPolicies",
     "IQueryObserver",
     "IReloadable",
+    "IQueryStore",
     "IReplayBatch",
     "IReplayStore",
     "IUpstream",
@@ -218,4 +219,74 @@ class IReplayStore(Interface):
         Take the records of queries replayed since the last call.
 
         @return: An L{IReplayBatch}.
+        """
+
+
+class IQueryStore(Interface):
+    """
+    Where rows of queries are kept and asked about. Reactor thread; whatever
+    takes time happens elsewhere.
+
+    Every L{Deferred <twisted.internet.defer.Deferred>} given back fires within
+    a bounded time, and fails with L{dnsguard.errors.StoreError} alone.
+    """
+
+    name = Attribute("The engine's name, such as C{duckdb}.")
+
+    def start():
+        """
+        Make the store ready: connect, make or migrate the schema.
+
+        Nobody needs to wait for this; all else does it when it wasn't done.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
+        """
+
+    def insert(block):
+        """
+        Store all rows of a block, or none.
+
+        After a failure it isn't known which: give the same block again, and
+        its rows are stored once.
+
+        @param block: A L{dnsguard.querystore.rows.Block}.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
+        """
+
+    def ask(question):
+        """
+        Answer a question about the rows.
+
+        @param question: One of L{dnsguard.querystore.questions}.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of what the
+            question's C{shape} describes, fit for JSON.
+        """
+
+    def maintain():
+        """
+        Let rows go that are too old or too many. Called every minute or so.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
+        """
+
+    def clear():
+        """
+        Let all rows go.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
+        """
+
+    def counters():
+        """
+        Give the numbers to publish.
+
+        @return: A dict of names to numbers.
+        """
+
+    def close():
+        """
+        End whatever is under way and let go of connections and processes. The
+        store may be started again.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
         """

@@ -1,0 +1,115 @@
+# -*- test-case-name: tests.querystore.test_duckworker -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The embedded engine's process.
+
+DuckDB in a process of its own can stall, swell or crash without a query for a
+name noticing. It reads frames from standard input and answers each on standard
+output; the end of its input is the end of it, so it never outlives the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dnsguard.errors import StoreError
+from dnsguard.querystore.duckfile import DuckFile
+from dnsguard.querystore.frames import FrameReader, frame
+from dnsguard.querystore.rows import Block, BrokenBlock
+from dnsguard.querystore.statements import Statement
+
+__all__ = ["Worker", "main"]
+
+READ = 1 << 20
+
+
+class Worker:
+    """
+    Does what frames ask for.
+    """
+
+    def __init__(self, file: DuckFile) -> None:
+        self._file = file
+        self._operations: dict[str, Callable[[dict[str, Any], bytes], Any]] = {
+            "insert": lambda fields, payload: file.insert(Block.decode(payload)),
+            "query": self._query,
+            "maintain": lambda fields, payload: file.maintain(),
+            "clear": lambda fields, payload: file.clear(),
+            "counters": lambda fields, payload: file.counters(),
+        }
+
+    def _query(self, fields: dict[str, Any], payload: bytes) -> list[list[list[Any]]]:
+        """
+        Run several statements that read.
+        """
+        return [
+            self._file.query(Statement(text, parameters))
+            for text, parameters in fields["statements"]
+        ]
+
+    def handle(self, fields: dict[str, Any], payload: bytes) -> bytes:
+        """
+        Do one thing and give the frame that says how it went.
+        """
+        reply: dict[str, Any] = {"id": fields["id"]}
+        try:
+            reply["result"] = self._operations[fields["op"]](fields, payload)
+        except StoreError as reason:
+            reply["error"] = reason.reason
+        except BrokenBlock as reason:
+            reply["error"] = str(reason)
+        except MemoryError:
+            reply["error"] = "out of memory"
+        return frame(reply)
+
+
+def serve(worker: Worker, source: int, sink: BinaryIO) -> None:
+    """
+    Answer frames until their source ends.
+    """
+    reader = FrameReader()
+    while octets := os.read(source, READ):
+        for fields, payload in reader.feed(octets):
+            sink.write(worker.handle(fields, payload))
+            sink.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """
+    Open the file, say how that went, and serve.
+
+    @param arguments: The path, and L{DuckFile}'s other parameters as JSON.
+    """
+    # Both are meant for the server, which ends this process by closing its input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(5)
+    sink = os.fdopen(os.dup(1), "wb")
+    # Whatever a library prints must not end up between frames.
+    os.dup2(2, 1)
+    path, settings = arguments
+    try:
+        file = DuckFile(Path(path), **json.loads(settings))
+    except StoreError as reason:
+        sink.write(frame({"id": 0, "error": reason.reason}))
+        sink.flush()
+        return 1
+    sink.write(frame({"id": 0, "result": None}))
+    sink.flush()
+    try:
+        serve(Worker(file), 0, sink)
+    except BrokenPipeError:
+        return 0
+    finally:
+        file.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+# -*- test-case-name: tests.querystore.test_encoding -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The two loops that run once a row.
+
+These are the Python twins of C{_rows.pyx}: used where that isn't built, and
+what it is tested against.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+from dnsguard.querystore.rows import ROW, SKIP
+
+__all__ = ["rowBinary", "translate"]
+
+_REPLAY = struct.Struct("=qQIHBB16s")
+_TIMES = struct.Struct("<ddd")
+_MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def translate(
+    records: bytes | bytearray | memoryview,
+    facts: dict[int, int],
+    clientIndex: Callable[[bytes], int],
+    rows: bytearray,
+    room: int,
+    threshold: int,
+    seed: int,
+) -> tuple[int, int]:
+    """
+    Append the rows of replayed queries.
+
+    @param records: As L{dnsguard.interfaces.IReplayBatch.records}.
+    @param facts: The places of the facts of all entries in C{records};
+        L{SKIP} leaves an entry's rows out.
+    @param clientIndex: Called with one octet of address family (4 or 6) and
+        16 of address; gives the client's place, or L{SKIP}.
+    @param rows: Appended to.
+    @param room: Rows to append at most.
+    @param threshold: Of 2**32 rows how many are taken, less one at 2**32.
+    @param seed: Where the random numbers for that begin.
+    @return: How many rows were left out, and for how many there was no room.
+    """
+    leftOut = dropped = 0
+    state = seed | 1
+    pack = ROW.pack
+    parts: list[bytes] = []
+    clients: dict[bytes, int] = {}
+    for when, number, took, _, transport, family, packed in _REPLAY.iter_unpack(records):
+        if threshold < SKIP:
+            # Marsaglia's xorshift, as in the compiled twin.
+            state ^= (state << 13) & _MASK
+            state ^= state >> 7
+            state ^= (state << 17) & _MASK
+            if state >> 32 >= threshold:
+                leftOut += 1
+                continue
+        fact = facts[number]
+        key = bytes((family,)) + packed
+        client = clients.get(key)
+        if client is None:
+            client = clients[key] = clientIndex(key)
+        if fact == SKIP or client == SKIP:
+            leftOut += 1
+        elif len(parts) >= room:
+            dropped += 1
+        else:
+            took = (took + 500) // 1000
+            parts.append(pack(when // 1_000_000, client, fact, took, 0, 0, transport))
+    rows += b"".join(parts)
+    return leftOut, dropped
+
+
+def rowBinary(
+    rows: bytes,
+    clients: Sequence[bytes],
+    facts: Sequence[bytes],
+    protocols: Sequence[bytes],
+    instance: bytes,
+) -> bytes:
+    """
+    Encode rows as ClickHouse's RowBinary, in the order of
+    L{dnsguard.querystore.rows.ENCODED_COLUMNS}.
+
+    @param rows: Records of L{ROW}.
+    @param clients: Client fragments.
+    @param facts: Fact fragments.
+    @param protocols: The fragments of the words for protocols.
+    @param instance: The fragment of the server's name.
+    @raise IndexError: A row refers to a fragment that isn't there.
+    """
+    parts: list[bytes] = []
+    times = _TIMES.pack
+    for at, (_when, client, fact, took, cache, write, protocol) in enumerate(
+        ROW.iter_unpack(rows)
+    ):
+        parts += (
+            rows[at * 32 : at * 32 + 8],
+            clients[client],
+            facts[fact],
+            protocols[protocol],
+            times(took / 1000, cache / 1000, write / 1000),
+            instance,
+        )
+    return b"".join(parts)
