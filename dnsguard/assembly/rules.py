@@ -141,11 +141,7 @@ def _group(
 
 
 def _window(block: FamilyTimeConfig | ScheduledPauseConfig, place: str) -> WindowSpec:
-    return WindowSpec(_clock(block.start), _clock(block.end), block.days, place)
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+    return WindowSpec(block.start, block.end, block.days, place)
 
 
 def _familyTime(block: FamilyTimeConfig | None, place: str) -> FamilyTimeSpec | None:
@@ -191,17 +187,8 @@ def _groupSafeSearch(
 
 
 def _specialNames(config: Config) -> SpecialNamesSpec:
-    names = config.specialNames
     return SpecialNamesSpec(
-        switches=(
-            ("localhost", names.localhost),
-            ("invalid", names.invalid),
-            ("onion", names.onion),
-            ("home_arpa", names.homeArpa),
-            ("private_reverse", names.privateReverse),
-            ("resolver_arpa", names.resolverArpa),
-            ("use_application_dns", names.useApplicationDNS),
-        ),
+        switches=config.specialNames.switches,
         routed=tuple(
             domain for route in config.conditionalForwarding for domain in route.domains
         ),
