@@ -255,7 +255,7 @@ class ProblemTests(LoadCase):
             " 'https://x.example/?${env:TOKEN}', 'https://x.example/?${env:TOKEN}']}\n",
             {"TOKEN": "hunter2 or so"},
         )
-        self.assertTrue(len(problems) > 8, problems)
+        self.assertEqual(len(problems), 8, problems)
         self.assertNotIn("hunter2", "\n".join(problems))
 
     def test_blame(self) -> None:
