@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 from twisted.python import logfile, usage
 from twisted.python.reflect import namedModule
@@ -23,7 +24,7 @@ from dnsguard.errors import ConfigError, DNSGuardError
 from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
 from dnsguard.services.applog import ApplicationLogService
-from dnsguard.services.reload import ReloadService
+from dnsguard.services.reload import Apply, ReloadService
 
 __all__ = ["Options", "TopService", "makeService"]
 
@@ -65,11 +66,15 @@ class TopService(MultiService):
     a plugin doesn't get to see the application but as its service's parent.
 
     @ivar applicationLog: The observer, or L{None} to leave it to twistd.
+    @ivar apply: Goes over to another configuration.
     """
 
-    def __init__(self, applicationLog: ApplicationLog | None) -> None:
+    log = Logger()
+
+    def __init__(self, applicationLog: ApplicationLog | None, apply: Apply) -> None:
         MultiService.__init__(self)
         self.applicationLog = applicationLog
+        self.apply = apply
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -78,6 +83,35 @@ class TopService(MultiService):
         MultiService.setServiceParent(self, parent)
         if self.applicationLog is not None and hasattr(parent, "setComponent"):
             parent.setComponent(ILogObserver, self.applicationLog)
+
+    def privilegedStartService(self) -> None:
+        """
+        Start what needs privileges.
+
+        @raise SystemExit: A port can't be had.
+        """
+        try:
+            MultiService.privilegedStartService(self)
+        except CannotListenError as error:
+            self._giveUp(error)
+
+    def startService(self) -> None:
+        """
+        Start everything.
+
+        @raise SystemExit: A port can't be had.
+        """
+        try:
+            MultiService.startService(self)
+        except CannotListenError as error:
+            self._giveUp(error)
+
+    def _giveUp(self, error: CannotListenError) -> NoReturn:
+        """
+        End the process; what is wrong is outside of it.
+        """
+        self.log.error("{reason}", reason=str(error).strip())
+        raise SystemExit(1)
 
 
 def makeService(
@@ -106,9 +140,6 @@ def makeService(
     for problem in loaded.warnings:
         Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
     applicationLog = _applicationLog(loaded.config, options.parent or {})
-    top = TopService(applicationLog)
-    if applicationLog is not None:
-        ApplicationLogService(applicationLog.writer).setServiceParent(top)
 
     def apply(config: Config) -> Any:
         applied = IReloadable(resolver).reloadConfiguration(config)
@@ -116,9 +147,13 @@ def makeService(
             applicationLog.configure(config.logging.format.value, config.logging.level.value)
         return applied
 
-    ReloadService(
+    top = TopService(applicationLog, apply)
+    if applicationLog is not None:
+        ApplicationLogService(applicationLog.writer).setServiceParent(top)
+    reloading = ReloadService(
         lambda: load(source, environ), apply, reactor, reactor.getThreadPool()
-    ).setServiceParent(top)
+    )
+    reloading.setServiceParent(top)
     resolver.setServiceParent(top)
     return top
 

@@ -122,7 +122,8 @@ def _entry(key: Key, path: tuple[str, ...], defaults: Node) -> str:
     One key: its path, what it does, what it expects, what holds without it.
     """
     lines = [f"``{'.'.join(path)}``", f"    {key.meaning}", ""]
-    lines.append(f"    Expects {key.kind.expected}.")
+    expected = key.kind.expected.replace("*", "\\*")
+    lines.append(f"    Expects {expected}.")
     lines.append(f"    {_default(key)}")
     shipped = find(defaults, path)
     if shipped is not None and not isinstance(shipped.value, Mapping):

@@ -249,11 +249,13 @@ class ProblemTests(LoadCase):
         What a reference stands for isn't in any problem.
         """
         problems = self.problems(
-            "upstreams: ['https://dns.example/${env:TOKEN}', 'tls://${env:TOKEN}']\n"
-            "blocklists: {sources: ['ftp://${env:TOKEN}/x', '${env:NONE}']}\n",
+            "upstreams: ['https://dns.example/${env:TOKEN}', 'tcp://${env:TOKEN}',\n"
+            " '${env:TOKEN}:dns', 'udp://[${env:TOKEN}', '${env:TOKEN}://x', '${env:TOKEN}/']\n"
+            "blocklists: {sources: ['ftp://${env:TOKEN}/x', '${env:NONE}',\n"
+            " 'https://x.example/?${env:TOKEN}', 'https://x.example/?${env:TOKEN}']}\n",
             {"TOKEN": "hunter2 or so"},
         )
-        self.assertTrue(problems)
+        self.assertEqual(len(problems), 8, problems)
         self.assertNotIn("hunter2", "\n".join(problems))
 
     def test_blame(self) -> None:

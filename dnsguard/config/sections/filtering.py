@@ -69,6 +69,18 @@ class TimeOfDay(ScalarKind):
 _SOURCE_URL = r"(?:https?://[^\s/]+.*|file:///.*|/.*|\./.*|\.\./.*|[^\s:]+)"
 
 
+def _publicName(url: str) -> str:
+    """
+    What a list that has no name is called.
+    """
+    name = url.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = name.rpartition("://")
+    if separator:
+        host, slash, path = rest.partition("/")
+        name = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return name[:64]
+
+
 @attrs.frozen
 class SourceConfig:
     """
@@ -85,8 +97,8 @@ class SourceConfig:
     )
     name: str = key(
         Text("a name", most=64),
-        attrs.Factory(lambda self: self.url[:64], takes_self=True),
-        unset="its URL",
+        attrs.Factory(lambda self: _publicName(self.url), takes_self=True),
+        unset="its URL, without what may be secret: user, password and query",
         meaning="What it is called in logs, rows and reports.",
     )
 

@@ -65,21 +65,21 @@ class Strategy(enum.Enum):
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 
 
-def _hostFault(host: str) -> str:
+def _isHost(host: str) -> bool:
     """
-    Why a host is neither an address nor a name; empty if it is one.
+    Is it an IP address or can it be a host's name?
     """
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        if re.fullmatch(r"[0-9.]*", host) or not _HOST.fullmatch(host):
-            return f"{host!r} is neither an IP address nor a host name"
-    return ""
+        return not re.fullmatch(r"[0-9.]*", host) and _HOST.fullmatch(host) is not None
+    return True
 
 
 def _addressFault(address: str) -> str:
     """
-    Why an upstream's address can't be used; empty if it can.
+    Why an upstream's address can't be used; empty if it can. Doesn't quote
+    it: what references stood for is in it.
     """
     try:
         ipaddress.ip_address(address)
@@ -88,21 +88,24 @@ def _addressFault(address: str) -> str:
         pass
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        return str(error)
-    scheme = parts.scheme.lower()
-    if scheme and scheme not in {word.value for word in UpstreamProtocol}:
-        return f"no protocol is called {scheme!r}; use udp, tcp, tls, https or quic"
-    if not host:
-        return "there is no host in it"
+        host = parts.hostname
+    except ValueError:
+        return "it is not of the form host:port"
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in {"", *(word.value for word in UpstreamProtocol)}:
+        return "no such protocol; there are udp, tcp, tls, https and quic"
     if port == 0:
-        return "port 0 can't be asked"
+        return "its port isn't a number from 1 to 65535"
     if parts.username is not None or parts.fragment:
         return "user names and fragments have no place in it"
-    if scheme != "https" and (parts.path or parts.query):
+    if parts.scheme != "https" and (parts.path or parts.query):
         return "only an https address has a path"
-    return _hostFault(host)
+    if not host or not _isHost(host):
+        return "its host is neither an IP address nor a host name"
+    return ""
 
 
 @attrs.frozen
@@ -157,7 +160,7 @@ def duplicateNames(upstreams: tuple[UpstreamConfig, ...]) -> Iterator[Fault]:
     seen: set[str] = set()
     for index, upstream in enumerate(upstreams):
         if upstream.name in seen:
-            yield Fault((index,), f"another upstream is called {upstream.name!r} already")
+            yield Fault((index,), "another upstream has the same name already")
         seen.add(upstream.name)
 
 

@@ -52,6 +52,18 @@ class BlocklistsTests(SectionCase):
         self.assertTrue(lists.healthCheck.failOnAny)
         self.assertEqual((lists.maxSize, lists.requestTimeout), (10 << 20, 15.0))
 
+    def test_names(self) -> None:
+        """
+        A list without a name is called by its URL, but for what may be secret.
+        """
+        lists = self.config(
+            "blocklists: {sources: ['https://u:p@lists.example/a.txt?token=t#x', 'a?b.txt']}"
+        ).blocklists
+        self.assertEqual(
+            [source.name for source in lists.sources], ["https://lists.example/a.txt", "a"]
+        )
+        self.assertEqual(lists.sources[0].url, "https://u:p@lists.example/a.txt?token=t#x")
+
     def test_absent(self) -> None:
         """
         What isn't there is L{None}, not switched off.

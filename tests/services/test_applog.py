@@ -1,0 +1,35 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.services.applog}.
+"""
+
+from __future__ import annotations
+
+import io
+
+from twisted.application.service import IService
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from dnsguard.observers.applog import LineWriter
+from dnsguard.services.applog import ApplicationLogService
+
+
+class ApplicationLogServiceTests(SynchronousTestCase):
+    """
+    Tests for L{ApplicationLogService}.
+    """
+
+    def test_stop(self) -> None:
+        """
+        When it has stopped, everything is written.
+        """
+        stream = io.StringIO()
+        service = ApplicationLogService(LineWriter(stream))
+        verifyObject(IService, service)
+        self.assertEqual(service.name, "applog")
+        service.startService()
+        for number in range(100):
+            service.writer.write(str(number))
+        service.stopService()
+        self.assertEqual(len(stream.getvalue().splitlines()), 100)

@@ -1,0 +1,117 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for what surrounds the package: the pages, and the script for all checks.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import dnsguard
+
+try:
+    import docutils.core
+    import docutils.utils
+except ImportError:
+    HAVE_DOCUTILS = False
+else:
+    HAVE_DOCUTILS = True
+
+ROOT = Path(dnsguard.__file__).parent.parent
+README = ROOT / "README.rst"
+SCRIPT = ROOT / ".ci" / "run"
+IN_CHECKOUT = README.exists() and SCRIPT.exists()
+
+
+@unittest.skipUnless(IN_CHECKOUT, "not in a source tree")
+class PageTests(SynchronousTestCase):
+    """
+    Tests for the reStructuredText pages.
+    """
+
+    @unittest.skipUnless(HAVE_DOCUTILS, "docutils isn't installed")
+    def test_rendering(self) -> None:
+        """
+        Each page renders without a complaint.
+        """
+        pages = [*ROOT.glob("*.rst"), *(ROOT / "docs").rglob("*.rst")]
+        self.assertIn(README, pages)
+        for page in pages:
+            complaints = io.StringIO()
+            docutils.core.publish_string(
+                page.read_text("utf-8"),
+                source_path=str(page),
+                writer="html5",
+                settings_overrides={
+                    "warning_stream": complaints,
+                    "report_level": 1,
+                    "_disable_config": True,
+                    "file_insertion_enabled": False,
+                },
+            )
+            self.assertEqual(complaints.getvalue(), "")
+
+
+@unittest.skipUnless(IN_CHECKOUT, "not in a source tree")
+class ScriptTests(SynchronousTestCase):
+    """
+    Tests for C{.ci/run}.
+    """
+
+    def commands(self) -> list[str]:
+        """
+        The README's commands that set everything up.
+        """
+        return re.findall(r"^    (python3 -m venv .*)$", README.read_text("utf-8"), re.MULTILINE)
+
+    def test_commands(self) -> None:
+        """
+        The README has two commands, and the script runs the second one.
+        """
+        commands = self.commands()
+        self.assertEqual(len(commands), 2)
+        self.assertTrue(commands[0].endswith("dnsguard run"))
+        self.assertIn(f"    {commands[1]}\n", SCRIPT.read_text("utf-8"))
+
+    def test_executable(self) -> None:
+        """
+        It is a program that bash understands.
+        """
+        self.assertTrue(os.access(SCRIPT, os.X_OK))
+        self.assertEqual(subprocess.run(["bash", "-n", str(SCRIPT)], check=False).returncode, 0)
+
+    def summary(self, closing: str) -> str:
+        """
+        What the script makes of trial's closing lines.
+        """
+        log = Path(self.mktemp())
+        log.write_text(closing)
+        script = SCRIPT.read_text("utf-8")
+        counting = script[script.index("# trial ends with") : script.index("rm -f")]
+        program = f'log="$1"; status=0\n{counting}echo "$passed $failed $skipped $status"'
+        done = subprocess.run(
+            ["bash", "-c", program, "-", str(log)], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def test_summary(self) -> None:
+        """
+        trial's closing line is added up; a run without one has failed.
+        """
+        for closing, summary in [
+            ("Ran 5 tests in 1s\n\nPASSED (successes=5)\n", "5 0 0 0"),
+            ("PASSED (skips=2, expectedFailures=1, successes=7)\n", "8 0 2 0"),
+            ("FAILED (skips=1, failures=2, errors=3, successes=40)\n", "40 5 1 1"),
+            ("FAILED (unexpectedSuccesses=1, successes=4)\n", "4 1 0 1"),
+            ("PASSED (successes=5)\nException ignored in: x\n" * 9, "5 0 0 0"),
+            ("pip: no matching distribution\n", "0 1 0 1"),
+            ("", "0 1 0 1"),
+        ]:
+            self.assertEqual(self.summary(closing), summary, closing)
