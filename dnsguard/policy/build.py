@@ -198,7 +198,10 @@ class _Builder:
             lambda: Clients.build(spec.clients, [*ids, DEFAULT_GROUP]), Clients.NONE
         )
         self.problems.check()
-        return Policy.make(tuple(plans), clients, now=now, pauses=pauses)
+        policy = Policy.make(tuple(plans), clients, now=now, pauses=pauses)
+        # Found here, off the reactor, and remembered by the schedules.
+        policy.nextChange(now)
+        return policy
 
     def attempt(self, make: Callable[[], _Built], otherwise: _Built) -> _Built:
         """
