@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from dnsguard.policy.decision import Decision
+from dnsguard.policy.decision import Attribution, Decision
 from dnsguard.policy.localrecords import LocalRecords
 from dnsguard.policy.safesearch import SafeSearch
 from dnsguard.policy.specialnames import SpecialNames
@@ -43,6 +43,12 @@ class NoRules:
         Never decide.
         """
         return None
+
+    def explain(self, qname: bytes, type: int) -> list[Attribution]:
+        """
+        Give all rules that speak of a name: none.
+        """
+        return []
 
 
 NO_RULES = NoRules()
