@@ -96,5 +96,5 @@ class View:
             id(self.records),
             id(self.specialNames),
             id(self.safeSearch),
-            id(self.blockedResponse),
+            self.blockedResponse,
         )

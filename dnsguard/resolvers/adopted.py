@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IResolver
-from twisted.names import authority, cache, dns, error, hosts, secondary
+from twisted.names import authority, cache, dns, error, hosts
 from twisted.python.components import registerAdapter
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -213,8 +213,7 @@ def adopt(resolver: Any) -> AdoptedResolver:
     taken to ask somebody.
     """
     outcome = Outcome.UPSTREAM
-    local = (authority.FileAuthority, hosts.Resolver, secondary.SecondaryAuthority)
-    if isinstance(resolver, local):
+    if isinstance(resolver, (authority.FileAuthority, hosts.Resolver)):
         outcome = Outcome.LOCAL
     elif isinstance(resolver, cache.CacheResolver):
         outcome = Outcome.CACHED

@@ -5,6 +5,8 @@ Tests for L{dnsguard.policy.view}.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +40,7 @@ class ViewTests(SynchronousTestCase):
         else does.
         """
         view = View()
+        otherResponse: Any = "something else"
         same = attrs.evolve(view, number=3, groupID="kids")
         self.assertEqual(view.treatment, same.treatment)
         others = [
@@ -46,7 +49,7 @@ class ViewTests(SynchronousTestCase):
             attrs.evolve(view, records=LocalRecords({}, {})),
             attrs.evolve(view, specialNames=SpecialNames.of(SpecialName)),
             attrs.evolve(view, safeSearch=SafeSearch.of(Engine)),
-            attrs.evolve(view, blockedResponse=object()),
+            attrs.evolve(view, blockedResponse=otherResponse),
         ]
         treatments = {other.treatment for other in [view, *others]}
         self.assertEqual(len(treatments), 7)
