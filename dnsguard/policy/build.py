@@ -179,6 +179,7 @@ class _Builder:
         self.problems = Problems()
         self.made: dict[RuleParts, Rules] = {}
         self.layered: dict[tuple[RuleParts, ...], Rules] = {}
+        self.schedules: dict[Schedule, Schedule] = {}
         self.searches: dict[SafeSearchSpec, SafeSearch] = {}
 
     def build(self, now: float, pauses: Mapping[str, float] | None) -> Policy:
@@ -290,9 +291,11 @@ class _Builder:
 
     def schedule(self, windows: Iterable[WindowSpec], zone: tzinfo | None) -> Schedule:
         """
-        Read windows.
+        Read windows; the same ones are one schedule, which finds its next
+        change once for all groups.
         """
-        return self.attempt(lambda: Schedule.build(windows, zone), Schedule())
+        schedule = self.attempt(lambda: Schedule.build(windows, zone), Schedule())
+        return self.schedules.setdefault(schedule, schedule)
 
     def familyDomains(self, spec: RulesSpec) -> tuple[str, ...]:
         """

@@ -11,6 +11,7 @@ makes a new policy then.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -140,12 +141,15 @@ class Schedule:
 
     def _findChange(self, now: float) -> float | None:
         state = self.active(now)
-        for moment in sorted(self._edges(now)):
-            if moment > now and self.active(moment) != state:
-                return moment
+        # Most windows change within a day; looking two weeks ahead takes four
+        # times as long.
+        for days, surely in ((2, now + _DAY / 2), (_HORIZON, math.inf)):
+            for moment in sorted(self._edges(now, days)):
+                if now < moment <= surely and self.active(moment) != state:
+                    return moment
         return None
 
-    def _edges(self, now: float) -> set[float]:
+    def _edges(self, now: float, days: int) -> set[float]:
         """
         All moments of the days to come at which something may change.
         """
@@ -154,7 +158,7 @@ class Schedule:
         today = datetime.fromtimestamp(now, self.zone).replace(
             hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0
         )
-        for ahead in range(-1, _HORIZON):
+        for ahead in range(-1, days):
             midnight = today + timedelta(days=ahead)
             for minute in minutes:
                 wall = midnight + timedelta(minutes=minute)
