@@ -180,6 +180,7 @@ class _Builder:
         self.problems = Problems()
         self.made: dict[RuleParts, Rules] = {}
         self.layered: dict[tuple[RuleParts, ...], Rules] = {}
+        self.schedules: dict[Schedule, Schedule] = {}
         self.searches: dict[SafeSearchSpec, SafeSearch] = {}
 
     def build(self, now: float, pauses: Mapping[str, float] | None) -> Policy:
@@ -199,7 +200,10 @@ class _Builder:
             lambda: Clients.build(spec.clients, [*ids, DEFAULT_GROUP]), Clients.NONE
         )
         self.problems.check()
-        return Policy.make(tuple(plans), clients, now=now, pauses=pauses)
+        policy = Policy.make(tuple(plans), clients, now=now, pauses=pauses)
+        # Found here, off the reactor, and remembered by the schedules.
+        policy.nextChange(now)
+        return policy
 
     def attempt(self, make: Callable[[], _Built], otherwise: _Built) -> _Built:
         """
@@ -288,9 +292,11 @@ class _Builder:
 
     def schedule(self, windows: Iterable[WindowSpec], zone: tzinfo | None) -> Schedule:
         """
-        Read windows.
+        Read windows; the same ones are one schedule, which finds its next
+        change once for all groups.
         """
-        return self.attempt(lambda: Schedule.build(windows, zone), Schedule())
+        schedule = self.attempt(lambda: Schedule.build(windows, zone), Schedule())
+        return self.schedules.setdefault(schedule, schedule)
 
     def familyDomains(self, spec: RulesSpec) -> tuple[str, ...]:
         """

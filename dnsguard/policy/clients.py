@@ -139,13 +139,16 @@ class Clients:
         """
         Say whose address this is.
 
-        @param packed: An IP address, 4 or 16 octets.
+        @param packed: An IP address, 4 or 16 octets; anything else, as a peer
+            on a socket without addresses has, is nobody's.
         """
         asker = self._seen.get(packed)
         return asker if asker is not None else self._identify(packed)
 
     def _identify(self, packed: bytes) -> Asker:
         address = normalized(packed)
+        if len(address) not in self._tables:
+            return Asker.ANONYMOUS
         entry = self._find(address)
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         text = socket.inet_ntop(family, address)

@@ -29,7 +29,7 @@ from itertools import product
 
 import attrs
 
-from dnsguard.policy.decision import Decision
+from dnsguard.policy.decision import Attribution, Decision
 from dnsguard.policy.schedule import Schedule
 from dnsguard.policy.view import NO_RULES, Rules, View
 
@@ -118,6 +118,18 @@ class LayeredRules:
             if decision is not None:
                 return decision
         return None
+
+    def explain(self, qname: bytes, type: int) -> list[Attribution]:
+        """
+        Give all rules that speak of a name, of the layers that can tell, in
+        the order they would be asked.
+        """
+        found: list[Attribution] = []
+        for layer in self._layers:
+            explain = getattr(layer, "explain", None)
+            if explain is not None:
+                found += explain(qname, type)
+        return found
 
 
 @attrs.frozen(eq=False)

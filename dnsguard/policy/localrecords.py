@@ -221,8 +221,13 @@ class _Reader:
         Add one record, or note what is wrong with it.
         """
         record = self.parse(spec)
-        if record is None:
-            return
+        if record is not None:
+            self.add(record, spec)
+
+    def add(self, record: Record, spec: RecordSpec) -> None:
+        """
+        Add one record that was read.
+        """
         node = self.nodes.setdefault(record.owner, {})
         self.places.setdefault(record.owner, spec.place)
         same = node.setdefault(record.type, [])
@@ -267,7 +272,7 @@ class _Reader:
         for spec in imported:
             record = self.parse(spec)
             if record is not None and record.owner not in written:
-                self.read(spec)
+                self.add(record, spec)
 
     def noteAddress(self, record: Record) -> None:
         """
@@ -296,7 +301,7 @@ class _Reader:
         exact: dict[bytes, Node] = {}
         wildcards: dict[bytes, Node] = {}
         for owner, node in self.nodes.items():
-            frozen = {type: tuple(records) for type, records in node.items()}
+            frozen = {type: _oneTTL(records) for type, records in node.items()}
             if sum(len(record.body) for record in _allOf(frozen)) > NAME_LIMIT:
                 self.problems.note(
                     self.places[owner], f"{toText(owner)}: more records than a message holds"
@@ -328,6 +333,15 @@ class _Reader:
                 circle = [*path[path.index(name) :], name]
                 words = " -> ".join(map(toText, circle))
                 self.problems.note(self.places[circle[0]], f"aliases lead in a circle: {words}")
+
+
+def _oneTTL(records: list[Record]) -> tuple[Record, ...]:
+    """
+    Give all records of a name and type the least TTL among them: they go
+    together (RFC 2181 §5.2).
+    """
+    least = min(record.ttl for record in records)
+    return tuple(record.capped(least) for record in records)
 
 
 def _owner(text: str) -> bytes:

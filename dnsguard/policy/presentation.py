@@ -11,7 +11,8 @@ one of them occurs, and never while queries are answered.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import idna
 
@@ -40,6 +41,9 @@ TYPES = {
 _META = frozenset({0, 41, *range(128, 256)})
 """Types that no record of a zone has (RFC 6895 §3.1)."""
 
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+"""What ends a label outside ASCII (RFC 3490 §3.1)."""
+
 _STRING_LIMIT = 255
 _DATA_LIMIT = 65535
 
@@ -60,10 +64,18 @@ def parseName(text: str) -> bytes:
     """
     try:
         if not text.isascii():
-            text = idna.encode(text, uts46=True, strict=False).decode("ascii")
+            text = ".".join(map(_asciiLabel, _DOTS.split(text)))
         return fromText(text)
     except (InvalidName, idna.IDNAError) as reason:
         raise RecordError(f"no domain name: {reason}") from None
+
+
+def _asciiLabel(label: str) -> str:
+    """
+    Give one label's A-label; stars and underscores, which IDNA doesn't know,
+    stand in labels of their own.
+    """
+    return label if label.isascii() else idna.encode(label, uts46=True).decode("ascii")
 
 
 def parseType(text: str) -> int:
@@ -139,9 +151,25 @@ def _name(text: str) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    if text.startswith('"'):
-        return _byLibrary(TYPES["TXT"], text)
-    return _strings(text.encode("utf-8"))
+    if not text.startswith('"'):
+        return _strings(text.encode("utf-8"))
+    return b"".join(map(_strings, _quoted(text)))
+
+
+def _quoted(text: str) -> Iterator[bytes]:
+    """
+    Read strings as a zone file has them, of any length.
+    """
+    from dns.exception import DNSException
+    from dns.tokenizer import Tokenizer
+
+    tokens = Tokenizer(text)
+    try:
+        while not (token := tokens.get()).is_eol_or_eof():
+            value = token.unescape_to_bytes().value
+            yield value.encode() if isinstance(value, str) else value
+    except DNSException as reason:
+        raise RecordError(f"can't be read: {str(reason)[:120]}") from None
 
 
 def _strings(octets: bytes) -> bytes:

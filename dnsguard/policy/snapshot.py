@@ -189,23 +189,30 @@ class Policy:
         """
         Give each group a view, the same one to those treated alike.
 
-        A view that hasn't changed stays the same object, so that queries under
-        way may still be L{held <holds>} to be of this policy.
+        A view that hasn't changed stays the same object, so that the policy
+        L{holds} the views of queries under way.
         """
         views: list[View] = []
         places: dict[str, int] = {DEFAULT_GROUP: 0}
+        numbers: dict[tuple[object, ...], int] = {}
         for group, groupRules in zip(self.groups, rules, strict=True):
             view = attrs.evolve(group.template, number=len(views), rules=groupRules)
-            alike = next((known for known in views if known.treatsLike(view)), None)
-            if alike is None:
-                number = len(views)
-                old = self.views[number] if number < len(self.views) else None
-                if old is not None and old.treatsLike(view) and old.groupID == view.groupID:
-                    view = old
-                views.append(view)
-                alike = view
-            places[group.groupID] = alike.number
+            treatment = view.treatment
+            if treatment not in numbers:
+                numbers[treatment] = len(views)
+                views.append(self._kept(view))
+            places[group.groupID] = numbers[treatment]
         return tuple(views), places
+
+    def _kept(self, view: View) -> View:
+        """
+        Give the view this policy has already, if it is the same.
+        """
+        if view.number < len(self.views):
+            old = self.views[view.number]
+            if old.groupID == view.groupID and old.treatment == view.treatment:
+                return old
+        return view
 
     def nextChange(self, now: float) -> float | None:
         """

@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from dnsguard.policy.blockedresponse import BlockedResponse
-from dnsguard.policy.decision import Decision
+from dnsguard.policy.decision import Attribution, Decision
 from dnsguard.policy.localrecords import LocalRecords
 from dnsguard.policy.safesearch import SafeSearch
 from dnsguard.policy.specialnames import SpecialNames
@@ -45,6 +45,12 @@ class NoRules:
         """
         return None
 
+    def explain(self, qname: bytes, type: int) -> list[Attribution]:
+        """
+        Give all rules that speak of a name: none.
+        """
+        return []
+
 
 NO_RULES = NoRules()
 
@@ -77,15 +83,17 @@ class View:
     safeSearch: SafeSearch = SafeSearch.NONE
     blockedResponse: BlockedResponse = attrs.field(factory=BlockedResponse)
 
-    def treatsLike(self, other: View) -> bool:
+    @property
+    def treatment(self) -> tuple[object, ...]:
         """
-        Are those who see this view answered as those who see the other one?
+        Everything but the number and the group: those whose views have an
+        equal treatment are answered alike, as long as the views live.
         """
         return (
-            self.rules is other.rules
-            and self.cacheDisabled == other.cacheDisabled
-            and self.records is other.records
-            and self.specialNames is other.specialNames
-            and self.safeSearch is other.safeSearch
-            and self.blockedResponse == other.blockedResponse
+            id(self.rules),
+            self.cacheDisabled,
+            id(self.records),
+            id(self.specialNames),
+            id(self.safeSearch),
+            self.blockedResponse,
         )

@@ -112,5 +112,5 @@ class PolicyClockService(Service):
                 # Those told of it include this service, which then looks again
                 # and sleeps.
                 self._policies.publish(policy)
-        if self._sleep is None:
+        if self._sleep is None and self.running:
             self._sleep = self._clock.callLater(seconds, self._look)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 
 import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.policy.build import (
@@ -20,6 +22,7 @@ from dnsguard.policy.build import (
 )
 from dnsguard.policy.clients import ClientSpec
 from dnsguard.policy.group import RuleParts
+from dnsguard.policy.hostsfile import parseHosts
 from dnsguard.policy.localrecords import RecordSpec
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.safesearch import SafeSearchSpec
@@ -212,3 +215,48 @@ class BuildTests(SynchronousTestCase):
         )
         places = [problem.place for problem in invalid.problems]
         self.assertEqual(len(places), len(set(places)))
+
+
+class AnythingTests(SynchronousTestCase):
+    """
+    Whatever is written, a policy or problems come out.
+    """
+
+    @given(st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_policyOrProblems(self, data: st.DataObject) -> None:
+        """
+        Rubbish in any place is a problem with that place, never anything else.
+        """
+        some = st.text(max_size=12) | st.sampled_from(
+            ["*.", "a.example", "192.0.2.1", "::1/64", "18:00", "A", "\\# 1 00", "ffff::/129"]
+        )
+
+        def draw() -> str:
+            return data.draw(some)
+
+        window = WindowSpec(draw(), draw(), (data.draw(st.integers(-1, 8)),), place="window")
+        rules = RulesSpec(
+            deny=("bad",),
+            familyTime=FamilyTimeSpec((window,), (draw(),), (draw(),)),
+            pause=(window,),
+        )
+        spec = PolicySpec(
+            rules=rules,
+            groups=(
+                GroupSpec(draw(), rules=rules, safeSearch=SafeSearchSpec(True, youtube=draw())),
+            ),
+            clients=(ClientSpec(draw(), draw(), draw()),),
+            records=(
+                RecordSpec(draw(), draw(), draw(), data.draw(st.integers(-1, 2**32))),
+                RecordSpec(draw(), "TXT", (draw(), draw())),
+            ),
+            importedRecords=parseHosts(f"{draw()} {draw()}\n{draw()}", "hosts").records,
+            specialNames=SpecialNamesSpec(((draw(), False),), (draw(),)),
+            timeZone=draw(),
+        )
+        invalid = self.assertRaises(InvalidPolicy, build, spec, plainRules, now=0)
+        self.assertIn("blocklists.denylist[0]", [problem.place for problem in invalid.problems])
+        for problem in invalid.problems:
+            self.assertTrue(problem.place)
+            self.assertTrue(problem.reason)

@@ -123,6 +123,13 @@ class IdentifyTests(SynchronousTestCase):
             expected = max(around)[1] if around else ""
             self.assertEqual(clients.identify(address.packed).groupID, expected)
 
+    def test_noAddress(self) -> None:
+        """
+        A peer without an address is nobody.
+        """
+        for odd in (b"", b"\1\2\3", bytes(20)):
+            self.assertIs(Clients.NONE.identify(odd), Asker.ANONYMOUS)
+
     def test_memoryIsBounded(self) -> None:
         """
         However many addresses ask, only so many are remembered.

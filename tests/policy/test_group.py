@@ -10,6 +10,7 @@ from datetime import UTC
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.policy.decision import Attribution, Decision, RuleKind
 from dnsguard.policy.group import GroupPlan, LayeredRules, RuleBook, RuleParts, layersOf
 from dnsguard.policy.schedule import Schedule, Window
 from dnsguard.policy.view import NO_RULES, Rules, View
@@ -123,6 +124,41 @@ class LayerTests(SynchronousTestCase):
                     layersOf((RuleBook("kids"), GLOBAL), (False, family, paused)),
                     layersOf((GLOBAL,), (family, paused)),
                 )
+
+
+class Explaining:
+    """
+    Rules that can say which of them speak of a name.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.attribution = Attribution(RuleKind.LIST, source, "*")
+
+    def decide(self, qname: bytes, type: int) -> Decision | None:
+        """
+        Block everything.
+        """
+        return Decision(True, self.attribution)
+
+    def explain(self, qname: bytes, type: int) -> list[Attribution]:
+        """
+        Give the one rule.
+        """
+        return [self.attribution]
+
+
+class ExplainTests(SynchronousTestCase):
+    """
+    Tests for L{LayeredRules.explain}.
+    """
+
+    def test_allLayers(self) -> None:
+        """
+        All rules that speak of a name are told of, the deciding one first.
+        """
+        layers = (Explaining("one"), plainRules(RuleParts("x")), NO_RULES, Explaining("two"))
+        rules = LayeredRules(layers)
+        self.assertEqual([why.source for why in rules.explain(b"\0", 1)], ["one", "two"])
 
 
 class PlanTests(SynchronousTestCase):

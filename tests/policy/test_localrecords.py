@@ -178,6 +178,21 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual(answer.answer[0].owner, fromText("a.b.example.org"))
         self.assertIsNone(records.find(fromText("example.org"), A))
 
+    def test_oneTTL(self) -> None:
+        """
+        Records of one name and type have one TTL, the least that was written.
+        """
+        records = LocalRecords.build(
+            [
+                RecordSpec("a.example.org", "A", "192.0.2.1", 60),
+                RecordSpec("a.example.org", "A", "192.0.2.2", 30),
+                RecordSpec("a.example.org", "TXT", "x"),
+            ],
+            defaultTTL=90,
+        )
+        ttls = [record.ttl for record in found(records, "a.example.org", ANY).answer]
+        self.assertEqual(ttls, [30, 30, 90])
+
     def test_any(self) -> None:
         """
         ANY gives all a name has.

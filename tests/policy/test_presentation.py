@@ -87,6 +87,22 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(parseValue(16, "x" * 300), b"\xff" + b"x" * 255 + b"\x2d" + b"x" * 45)
         self.assertEqual(parseValue(16, ("a", "b c")), b"\1a\3b c")
 
+    def test_quotedText(self) -> None:
+        """
+        Quoted strings are read as in a zone file, escapes too, and may be
+        longer than 255 octets.
+        """
+        for text, data in [
+            ('"one" "two"', b"\3one\3two"),
+            (r'"a\"b" c\032d', b'\3a"b\3c d'),
+            ('""', b"\0"),
+            ('"é"', "\2é".encode()),
+            (f'"{"x" * 256}"', b"\xff" + b"x" * 255 + b"\1x"),
+        ]:
+            self.assertEqual(parseValue(16, text), data, text)
+        for text in ('"open', '"a\n"', r'"\999"'):
+            self.assertRaises(RecordError, parseValue, 16, text)
+
     @given(st.text(max_size=600).filter(lambda text: not text.strip().startswith(('"', "\\#"))))
     @settings(max_examples=100, deadline=None)
     def test_anyTextIsKept(self, text: str) -> None:
@@ -149,6 +165,8 @@ class NameTests(SynchronousTestCase):
         alabel = fromText("xn--bcher-kva.example")
         self.assertEqual(parseName("Bücher.example"), alabel)
         self.assertEqual(parseValue(5, "bücher.example."), alabel)
+        self.assertEqual(parseName("*.BÜCHER。example"), b"\1*" + alabel)
+        self.assertEqual(parseName("_x._tcp.bücher.example"), fromText("_x._tcp")[:-1] + alabel)
 
     def test_noName(self) -> None:
         """

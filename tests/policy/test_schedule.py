@@ -132,6 +132,23 @@ class NextChangeTests(SynchronousTestCase):
                 return
         self.assertTrue(change is None or change >= now + 1440 * 60)
 
+    @given(
+        st.lists(windows, max_size=2),
+        st.lists(st.integers(0, 20 * 1440), min_size=2, max_size=8),
+    )
+    @settings(max_examples=50, deadline=None)
+    def test_rememberingChangesNothing(self, windows: list[Window], minutes: list[int]) -> None:
+        """
+        A schedule that was asked before, for whatever time, says what a new
+        one says.
+        """
+        asked = Schedule(tuple(windows), BERLIN)
+        for minute in minutes:
+            now = at("2026-03-20") + minute * 60
+            self.assertEqual(
+                asked.nextChange(now), Schedule(tuple(windows), BERLIN).nextChange(now)
+            )
+
 
 class LocalZoneTests(SynchronousTestCase):
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from datetime import UTC
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.errors import PolicyError
@@ -267,6 +267,20 @@ class OfTests(SynchronousTestCase):
             names = ("ads.example.org", "more.example.org")
             self.assertEqual(tuple(said(view.rules, name) for name in names), expected)
             self.assertIn(fromText("nas.example.org"), view.records)
+
+    def test_setOfNames(self) -> None:
+        """
+        A plain set of names blocks them.
+        """
+        try:
+            from dnsguard.policy.domainset import (  # type: ignore[import-not-found,unused-ignore]
+                DomainSet,
+            )
+        except ImportError:
+            raise SkipTest("sets of names aren't there") from None
+        rules = Policy.of(DomainSet.parse("ads.example.org")).defaultView.rules
+        self.assertEqual(said(rules, "www.ads.example.org"), "block inline list")
+        self.assertEqual(said(rules, "example.org"), "-")
 
     def test_problems(self) -> None:
         """

@@ -168,6 +168,15 @@ class PolicyClockTests(SynchronousTestCase):
         self.policies.publish(build(PolicySpec(), noRules, now=0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_stoppedByASubscriber(self) -> None:
+        """
+        Stopped while it publishes, it doesn't fall asleep again.
+        """
+        self.wall = 19 * HOUR
+        self.policies.subscribe(lambda policy: self.service.stopService())
+        self.service.startService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_summerTime(self) -> None:
         """
         A window moves along with the clock on the wall.

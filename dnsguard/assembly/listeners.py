@@ -1,0 +1,101 @@
+# -*- test-case-name: tests.assembly.test_listeners -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+From the configuration to listeners and the limits of the server.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from dnsguard.config.model import Config
+from dnsguard.config.sections.server import ListenProtocol, ServerConfig
+from dnsguard.interfaces import IReplayStore
+from dnsguard.replay import pathInUse
+from dnsguard.server.address import ListenAddress
+from dnsguard.server.corridor import ServerLimits
+from dnsguard.server.factory import GuardServerFactory
+from dnsguard.server.listeners import IDatagramListener, ListenerService
+from dnsguard.server.reply import ReplyLimits
+from dnsguard.server.stream import StreamLimits
+
+__all__ = ["listenerCount", "makeListeners", "serverLimits", "streamLimits"]
+
+MOST_LISTENERS = 16
+
+
+def serverLimits(config: Config) -> ServerLimits:
+    """
+    Say what the server does at most.
+    """
+    cap = int(config.cache.clientTTLCap)
+    return ServerLimits(
+        replies=ReplyLimits(
+            payloadSize=config.server.maxUDPSize,
+            ttlCap=cap or None,
+            keepaliveSeconds=config.server.tcpIdleTimeout,
+        ),
+        pending=config.server.maxInFlight,
+        answerSeconds=config.network.upstreamTimeout + 5.0,
+    )
+
+
+def streamLimits(server: ServerConfig) -> StreamLimits:
+    """
+    Say what connections may take.
+    """
+    return StreamLimits(
+        idleSeconds=server.tcpIdleTimeout,
+        readSeconds=server.readTimeout,
+        writeSeconds=server.writeTimeout,
+        pipelined=server.tcpMaxInFlight,
+        connections=server.tcpMaxConnections,
+        connectionsPerAddress=server.tcpMaxConnectionsPerClient,
+    )
+
+
+def listenerCount(server: ServerConfig) -> int:
+    """
+    Say how many UDP sockets share an address.
+    """
+    if not server.reusePort:
+        return 1
+    if server.reusePortListeners is not None:
+        return server.reusePortListeners
+    return min(MOST_LISTENERS, len(os.sched_getaffinity(0)))
+
+
+def makeListeners(
+    config: Config, reactor: Any, server: GuardServerFactory, replay: IReplayStore
+) -> ListenerService:
+    """
+    Make the service that listens.
+    """
+    settings = config.server
+    compiled, _ = pathInUse()
+    makeListener = None
+    if compiled:
+
+        def makeListener(bound: socket.socket, address: ListenAddress) -> IDatagramListener:
+            from dnsguard.replay.listener import CompiledDatagramListener
+
+            return CompiledDatagramListener(
+                bound, server, reactor, replay=replay, wildcard=address.isWildcard
+            )
+
+    return ListenerService(
+        reactor,
+        server,
+        [
+            ListenAddress(address.host, address.port, address.optional)
+            for address in settings.listen
+        ],
+        streams=server.streams if ListenProtocol.TCP in settings.protocols else None,
+        datagrams=ListenProtocol.UDP in settings.protocols,
+        reusePort=settings.reusePort,
+        sockets=listenerCount(settings) if compiled else 1,
+        makeListener=makeListener,
+        replay=replay,
+    )
