@@ -125,7 +125,7 @@ class MemoryCacheResolver(Answerer):
         self._staleTTL = float(self._policy.staleTTL)
         self._expiredEntryTTL = max(expiredEntryTTL, 1)
         self._refresh = refreshPolicy or RefreshPolicy()
-        self._rates = hits or HitRates(10000, self._refresh.hitWindow)
+        self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
