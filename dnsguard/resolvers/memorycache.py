@@ -45,6 +45,7 @@ name doesn't fall to the slow road while its refresh is under way.
 """
 
 _JITTERS = 1024
+_FIRSTS = 1024
 
 
 @attrs.frozen
@@ -127,6 +128,7 @@ class MemoryCacheResolver(Answerer):
         self._refresh = refreshPolicy or RefreshPolicy()
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
+        self._firstDue: dict[tuple[int, int], float] = {}
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
         self._census = (0, 0, 0)
@@ -181,10 +183,10 @@ class MemoryCacheResolver(Answerer):
         count = self._rates.hit(key, now)
         stored, true = entry.storedTTL, entry.authTTL
         age = stored - remaining
-        jitter = (hash(key) % _JITTERS) / _JITTERS
-        first = self._refresh.firstDueAge(stored, true, jitter)
+        first = self._firstDueAge(stored, true)
         if age < first:
             return first - age
+        jitter = (hash(key) % _JITTERS) / _JITTERS
         tier = self._refresh.tier(count)
         due = self._refresh.dueAge(tier, stored, true, jitter)
         if age >= due:
@@ -193,6 +195,19 @@ class MemoryCacheResolver(Answerer):
         # Due earlier in another tier: have a look now and then at whether it
         # has got there.
         return min(due - age, remaining, self._refresh.hitWindow)
+
+    def _firstDueAge(self, stored: int, true: int) -> float:
+        """
+        Tell the age before which nothing with these TTLs is due, whatever its
+        tier and jitter. Names share a few TTLs: it is worked out once for each.
+        """
+        times = (stored, true)
+        first = self._firstDue.get(times)
+        if first is None:
+            if len(self._firstDue) >= _FIRSTS:
+                self._firstDue.clear()
+            first = self._firstDue[times] = self._refresh.firstDueAge(stored, true, 1.0)
+        return first
 
     def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
         """
