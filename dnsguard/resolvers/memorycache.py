@@ -246,6 +246,12 @@ class MemoryCacheResolver(Answerer):
         """
         return self._entries.peek(key)
 
+    def keys(self) -> list[Key]:
+        """
+        Copy the keys of what is held, fresh or not.
+        """
+        return self._entries.keys()
+
     @property
     def statistics(self) -> CacheStatistics:
         """

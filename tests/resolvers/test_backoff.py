@@ -17,14 +17,17 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.key import Key
 from dnsguard.caching.servfail import BackoffTable
+from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache, IAnswerer
 from dnsguard.policy.view import View
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.chain import AnswererChain
+from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.testing import FixedAnswerer, askChain
 from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.names import fromText
+from tests.caching.messages import A, message, record
 
 NAME = "www.example.org"
 QUERY = ClientQuery(fromText(NAME))
@@ -147,6 +150,25 @@ class BackoffResolverTests(SynchronousTestCase):
         self.assertEqual(len(self.table), 0)
         self.ask()
         self.assertEqual(self.ask(view=view), Outcome.SERVFAIL)
+
+    def test_staleAnswerBeatsIt(self) -> None:
+        """
+        What a cache has in stale form is answered with that during a backoff,
+        and upstream is left alone.
+        """
+        wire, layout = message([record(A, 60)])
+        found = Answer.fromWire(wire, layout, outcome=Outcome.UPSTREAM, cacheSeconds=60)
+        memory = MemoryCacheResolver(10, clock=self.clock, ttlPolicy=TTLPolicy(minTTL=0))
+        self.chain = AnswererChain([memory, self.backoff, self.upstream], clock=self.clock)
+        self.says = found
+        self.ask()
+        self.clock.advance(61)
+        self.says = SERVFAIL
+        self.assertEqual([self.ask() for _ in range(3)], [Outcome.STALE] * 3)
+        self.assertEqual(len(self.upstream.queries), 2)
+        self.clock.advance(60)
+        self.says = found
+        self.assertEqual([self.ask() for _ in range(2)], [Outcome.UPSTREAM, Outcome.CACHED])
 
     def test_logsOnceAKey(self) -> None:
         """

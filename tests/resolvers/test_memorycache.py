@@ -364,6 +364,16 @@ class DueTests(SynchronousTestCase):
         self.replay()
         self.assertEqual(self.due, [(QUERY, Tier.NORMAL)])
 
+    def test_manyTTLs(self) -> None:
+        """
+        However many TTLs there are, what is worked out for each is bounded,
+        and right.
+        """
+        for ttl in range(1000, 3000):
+            self.cache.cacheResult(QUERY, upstreamAnswer(ttl))
+            self.assertEqual(self.replay(), ttl / 2)
+        self.assertLessEqual(len(self.cache._firstDue), 1024)
+
     def test_lastMoments(self) -> None:
         """
         No reply is replayed for longer than its entry is fresh.
@@ -442,6 +452,15 @@ class HousekeepingTests(SynchronousTestCase):
                 "expired": 0,
             },
         )
+
+    def test_keys(self) -> None:
+        """
+        The keys of what is held can be had, each with its entry.
+        """
+        self.fill(3)
+        keys = self.cache.keys()
+        self.assertEqual([key[0][:3] for key in keys], [b"\2n0", b"\2n1", b"\2n2"])
+        self.assertTrue(all(map(self.cache.entry, keys)))
 
     def test_boundInOctets(self) -> None:
         """
