@@ -128,6 +128,7 @@ class MemoryCacheResolver(Answerer):
         self._refresh = refreshPolicy or RefreshPolicy()
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
+        self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
         self._firstDue: dict[tuple[int, int], float] = {}
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
@@ -224,11 +225,19 @@ class MemoryCacheResolver(Answerer):
         @param hot: Is it the refresh of a key in the hot tier?
         @return: Was it one to keep?
         """
-        key = keyOf(query)
+        key, now = keyOf(query), self._now()
         known = self._entries.peek(key)
+        answer, entry, then = self._latest
+        if known is not None and known is entry and payload is answer and now - then < 1.0:
+            # Equal questions that waited for one upstream together offer the
+            # one answer they got each.
+            return True
         createdAt = None if known is None else known.createdAt
-        entry = entryOf(query, payload, self._now(), self._policy, hot=hot, createdAt=createdAt)
-        return entry is not None and self.keepEntry(key, entry)
+        entry = entryOf(query, payload, now, self._policy, hot=hot, createdAt=createdAt)
+        if entry is None or not self.keepEntry(key, entry):
+            return False
+        self._latest = (payload, entry, now)
+        return True
 
     def keepEntry(self, key: Key, entry: Entry) -> bool:
         """

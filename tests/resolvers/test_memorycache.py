@@ -152,6 +152,26 @@ class MemoryCacheTests(SynchronousTestCase):
         assert entry is not None
         self.assertEqual(entry.createdAt, 0.0)
 
+    def test_sameAnswerAgain(self) -> None:
+        """
+        Queries that waited for one answer together offer it one after the
+        other: it is kept once. Offered again later, it is a new answer.
+        """
+        answer = upstreamAnswer(100)
+        entries = []
+        for seconds in (0.0, 0.1, 50.0, 0.0):
+            self.clock.advance(seconds)
+            self.cache.cacheResult(QUERY, answer)
+            entries.append(self.cache.entry(keyOf(QUERY)))
+        self.assertIs(entries[0], entries[1])
+        self.assertIsNot(entries[1], entries[2])
+        self.assertIs(entries[2], entries[3])
+        self.assertEqual(shownTTLs(self.cache.answer(QUERY)), [100])
+        self.cache.forget(WWW)
+        self.clock.advance(0)
+        self.cache.cacheResult(QUERY, answer)
+        self.assertIsNotNone(self.cache.answer(QUERY))
+
     def test_entryFromAnotherCache(self) -> None:
         """
         An answer from a shared store lives no longer here than there.
