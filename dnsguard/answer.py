@@ -63,11 +63,13 @@ class Answer(Sequence[Records]):
     @ivar authenticData: Did a validator vouch for it (AD)?
     @ivar extendedError: Why it is what it is (RFC 8914), or L{None}.
     @ivar cacheSeconds: How long it stays true, in seconds, by its own TTLs
-        (RFC 2308 for a negative one); 0: don't keep it.
+        (RFC 2308 for a negative one); 0: don't keep it. Below 0: for how long
+        a stale answer hasn't been true.
     @ivar replaySeconds: How long a finished reply made from it may be given
         to an equal question without asking the chain again; 0: never. An
         answer due for refresh gives a short time, so that the chain sees it.
-    @ivar final: False: use it only if no later answerer has one.
+    @ivar final: False: use it only if no later answerer has one. Of those a
+        stale answer is better than a failure.
     @ivar attribution: The rule that decided, where one did.
     """
 

@@ -52,6 +52,9 @@ class IAnswerCache(Interface):
         """
         Keep an answer, if it is worth keeping. Never fails, never waits.
 
+        Failures are offered, too: most caches look at C{payload.rCode} and
+        leave them, and some learn from them. Stale answers aren't.
+
         @param query: The L{dnsguard.query.ClientQuery} it answers.
         @param payload: The L{dnsguard.answer.Answer}.
         """

@@ -19,7 +19,7 @@ from dnsguard.wire.layout import AD, HEADER, HEADER_SIZE, QR, RA, RD, Layout
 
 __all__ = ["OVERHEAD", "Entry"]
 
-OVERHEAD = 1100
+OVERHEAD = 1000
 """
 Octets an entry takes besides its message: objects, key, place in the queue.
 Measured with C{tracemalloc} over answers of four records on CPython 3.11.

@@ -10,8 +10,6 @@ in this process.
 
 from __future__ import annotations
 
-from typing import Any
-
 from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.ttl import TTLPolicy
@@ -39,9 +37,9 @@ class CachedAnswer(Answer):
 
     __slots__ = ("entry",)
 
-    def __init__(self, entry: Entry, **facts: Any) -> None:
-        super().__init__(**facts)
-        self.entry = entry
+    # Set behind construction: a constructor of its own would cost each hit
+    # another call with a dozen keywords.
+    entry: Entry
 
 
 def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedAnswer:
@@ -53,8 +51,7 @@ def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedA
     """
     # A client told 0 would ask again at once, for what is still fresh.
     left = int(remaining) or 1
-    return CachedAnswer(
-        entry,
+    answer = CachedAnswer(
         rCode=entry.rCode,
         outcome=Outcome.CACHED,
         wire=entry.wireWith(left),
@@ -65,6 +62,8 @@ def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedA
         cacheSeconds=left,
         replaySeconds=replaySeconds,
     )
+    answer.entry = entry
+    return answer
 
 
 def staleAnswer(entry: Entry, remaining: float, ttl: int) -> CachedAnswer:
@@ -76,8 +75,7 @@ def staleAnswer(entry: Entry, remaining: float, ttl: int) -> CachedAnswer:
         0. As C{cacheSeconds} it lets the chain choose between two stale ones.
     @param ttl: The TTL that its records get, at least 1.
     """
-    return CachedAnswer(
-        entry,
+    answer = CachedAnswer(
         rCode=entry.rCode,
         outcome=Outcome.STALE,
         wire=entry.wireWith(ttl, stale=True),
@@ -88,6 +86,8 @@ def staleAnswer(entry: Entry, remaining: float, ttl: int) -> CachedAnswer:
         cacheSeconds=int(remaining),
         final=False,
     )
+    answer.entry = entry
+    return answer
 
 
 def entryOf(

@@ -165,15 +165,18 @@ class AnswererChain(Answerer):
         for place, ask in enumerate(self._asks):
             try:
                 answer = ask(query)
-            except Exception:
-                return self._broke(place, query)
-            if answer is not None:
+                if answer is None:
+                    continue
                 if isinstance(answer, Deferred):
                     return self._wait(query, place, answer, kept or _Kept())
-                if answer.final:
-                    return self._decide(query, place, answer, kept)
-                kept = kept or _Kept()
-                kept.add(place, answer)
+                # In here, so that whatever isn't an answer breaks its element.
+                final = answer.final
+            except Exception:
+                return self._broke(place, query)
+            if final:
+                return self._decide(query, place, answer, kept)
+            kept = kept or _Kept()
+            kept.add(place, answer)
         return None if kept is None else self._makeDo(query, kept)
 
     def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
@@ -214,12 +217,13 @@ class AnswererChain(Answerer):
                     if kept.usable is not None and self._clock is not None and not raced:
                         return await self._wait(query, place, answer, kept)
                     answer = await answer
+                final = answer is not None and answer.final
             except CancelledError:
                 raise
             except Exception:
                 return self._broke(place, query)
             if answer is not None:
-                if answer.final:
+                if final:
                     return self._decide(query, place, answer, kept)
                 kept.add(place, answer)
             place += 1

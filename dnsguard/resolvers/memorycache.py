@@ -45,6 +45,7 @@ name doesn't fall to the slow road while its refresh is under way.
 """
 
 _JITTERS = 1024
+_FIRSTS = 1024
 
 
 @attrs.frozen
@@ -125,8 +126,10 @@ class MemoryCacheResolver(Answerer):
         self._staleTTL = float(self._policy.staleTTL)
         self._expiredEntryTTL = max(expiredEntryTTL, 1)
         self._refresh = refreshPolicy or RefreshPolicy()
-        self._rates = hits or HitRates(10000, self._refresh.hitWindow)
+        self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
+        self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
+        self._firstDue: dict[tuple[int, int], float] = {}
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
         self._census = (0, 0, 0)
@@ -181,10 +184,10 @@ class MemoryCacheResolver(Answerer):
         count = self._rates.hit(key, now)
         stored, true = entry.storedTTL, entry.authTTL
         age = stored - remaining
-        jitter = (hash(key) % _JITTERS) / _JITTERS
-        first = self._refresh.firstDueAge(stored, true, jitter)
+        first = self._firstDueAge(stored, true)
         if age < first:
             return first - age
+        jitter = (hash(key) % _JITTERS) / _JITTERS
         tier = self._refresh.tier(count)
         due = self._refresh.dueAge(tier, stored, true, jitter)
         if age >= due:
@@ -193,6 +196,19 @@ class MemoryCacheResolver(Answerer):
         # Due earlier in another tier: have a look now and then at whether it
         # has got there.
         return min(due - age, remaining, self._refresh.hitWindow)
+
+    def _firstDueAge(self, stored: int, true: int) -> float:
+        """
+        Tell the age before which nothing with these TTLs is due, whatever its
+        tier and jitter. Names share a few TTLs: it is worked out once for each.
+        """
+        times = (stored, true)
+        first = self._firstDue.get(times)
+        if first is None:
+            if len(self._firstDue) >= _FIRSTS:
+                self._firstDue.clear()
+            first = self._firstDue[times] = self._refresh.firstDueAge(stored, true, 1.0)
+        return first
 
     def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
         """
@@ -209,11 +225,19 @@ class MemoryCacheResolver(Answerer):
         @param hot: Is it the refresh of a key in the hot tier?
         @return: Was it one to keep?
         """
-        key = keyOf(query)
+        key, now = keyOf(query), self._now()
         known = self._entries.peek(key)
+        answer, entry, then = self._latest
+        if known is not None and known is entry and payload is answer and now - then < 1.0:
+            # Equal questions that waited for one upstream together offer the
+            # one answer they got each.
+            return True
         createdAt = None if known is None else known.createdAt
-        entry = entryOf(query, payload, self._now(), self._policy, hot=hot, createdAt=createdAt)
-        return entry is not None and self.keepEntry(key, entry)
+        entry = entryOf(query, payload, now, self._policy, hot=hot, createdAt=createdAt)
+        if entry is None or not self.keepEntry(key, entry):
+            return False
+        self._latest = (payload, entry, now)
+        return True
 
     def keepEntry(self, key: Key, entry: Entry) -> bool:
         """
@@ -230,6 +254,12 @@ class MemoryCacheResolver(Answerer):
         Give an entry, however old, without counting a hit.
         """
         return self._entries.peek(key)
+
+    def keys(self) -> list[Key]:
+        """
+        Copy the keys of what is held, fresh or not.
+        """
+        return self._entries.keys()
 
     @property
     def statistics(self) -> CacheStatistics:

@@ -5,6 +5,7 @@ Tests for L{dnsguard.resolvers.chain}.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -388,6 +389,22 @@ class BrokenElementTests(SynchronousTestCase):
             self.assertEqual((behind.queries, chain.broken), ([], 1))
             self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_whatIsNoAnswer(self) -> None:
+        """
+        Neither does one that gives something that is no answer, at once or
+        later.
+        """
+        later: Deferred[Any] = Deferred()
+        later.callback(([], [], []))
+        given: list[Any] = [([], [], []), False, later]
+        for nonsense in given:
+            behind = FixedAnswerer(FRESH)
+            broken = FixedAnswerer(partial(lambda given, query: given, nonsense))
+            chain = AnswererChain([broken, behind])
+            self.assertEqual(self.ask(chain).rCode, dns.ESERVER)
+            self.assertEqual((behind.queries, chain.broken), ([], 1))
+            self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
     def test_afterAWait(self) -> None:
         """
         So too if others took their time before it.
@@ -579,6 +596,16 @@ class ResponseTimerTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(result), self.old)
         self.assertEqual(self.chain.broken, 1)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_searchCancelledAfterwards(self) -> None:
+        """
+        If somebody else cancels the search then, that is logged.
+        """
+        result = self.ask()
+        self.clock.advance(1.8)
+        self.upstream.waiting[0].cancel()
+        self.assertIs(self.successResultOf(result), self.old)
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
     def test_answerAtOnce(self) -> None:
         """
