@@ -234,6 +234,7 @@ class StreamProtocol(Protocol, TimeoutMixin):
         """
         if self._lost or self._processing:
             return
+        self._readOrNot()
         wait: Wait | None = None
         if self._closing and not self._underway:
             wait = Wait.END
@@ -250,7 +251,6 @@ class StreamProtocol(Protocol, TimeoutMixin):
             if ends:
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
-        self._readOrNot()
 
     def _readOrNot(self) -> None:
         wanted = not (self._stalled or self._closing or self._ended or self._full)

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.server.test_listeners -*-
+# -*- test-case-name: tests.integration.test_listeners -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The services that listen.
@@ -16,8 +16,7 @@ from collections.abc import Sequence
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import (
     IListeningPort,
     IReactorFDSet,
@@ -217,11 +216,12 @@ class ListenerService(Service):
         if self.streams is not None:
             self.streams.finish()
             waits.append(self.streams.whenEmpty())
-        drained = gatherResults(waits)
+        # A list of results: those that were still waited for when the time was
+        # up are failures in it.
+        drained = DeferredList(waits, consumeErrors=True)
         drained.addTimeout(self._drainSeconds, self._reactor)
-        try:
-            await drained
-        except DeferredTimeout:
+        await drained
+        if self._server.pending:
             left = len(self._server.pending)
             self.log.info("stopping with {left} queries not answered", left=left)
         self._closeAll()

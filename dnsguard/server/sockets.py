@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.server.test_sockets -*-
+# -*- test-case-name: tests.integration.test_sockets -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Bound sockets, with the options that a DNS server wants.
