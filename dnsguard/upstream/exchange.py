@@ -68,7 +68,7 @@ class Attempt:
     """
     One upstream being asked.
 
-    @ivar exchange: What for.
+    @ivar exchange: What for; gone when it is over.
     @ivar place: The upstream's place in the group.
     @ivar asked: When, in seconds of the clock.
     @ivar deadline: When to give up.
@@ -137,7 +137,11 @@ class Attempt:
         """
         self.carrier = None
         self.standing.replied(now - self.asked, now)
-        self.exchange.replied(self, reply, now)
+        exchange = self.exchange
+        # The wheel holds on to the attempt for a while. It needn't hold on to
+        # the exchange: thousands of dead ones are work for the collector.
+        del self.exchange
+        exchange.replied(self, reply, now)
 
     def fail(self, kind: FailureKind, reason: str, now: float) -> None:
         """
@@ -146,7 +150,9 @@ class Attempt:
         """
         self.carrier = None
         self.standing.failed(kind, self.asked, now)
-        self.exchange.failed(self, reason, now)
+        exchange = self.exchange
+        del self.exchange
+        exchange.failed(self, reason, now)
 
     def abandon(self) -> None:
         """
@@ -389,11 +395,11 @@ def _answer(reply: Reply, upstream: str) -> Answer:
     """
     code = reply.rCode
     if code == dns.OK or code == dns.ENAME:
-        return Answer.fromWire(
-            reply.wire,
-            reply.layout,
-            outcome=Outcome.UPSTREAM,
+        return Answer(
             rCode=code,
+            outcome=Outcome.UPSTREAM,
+            wire=reply.wire,
+            layout=reply.layout,
             upstream=upstream,
             authenticData=reply.authenticData,
             extendedError=None if reply.edns is None else reply.extendedError,

@@ -174,7 +174,7 @@ class UpstreamFactory:
             spec.name,
             address,
             clock=self._reactor,
-            ports=PortPool(self._reactor, address.host, address.port, ports, self._entropy),
+            ports=PortPool(self._reactor, address.host, address.port, ports),
             connections=connections,
             wheel=self._wheel,
             entropy=self._entropy,
