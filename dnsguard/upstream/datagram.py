@@ -188,10 +188,11 @@ class DatagramUpstream:
             self.standing.malformed += 1
             self._overStream(attempt)
             return
+        now = self._seconds()
         if reply.rCode and not attempt.plain and reply.lacksEDNS:
+            self.standing.plainUntil = now + PLAIN_SECONDS
             self._askPlain(attempt)
             return
-        now = self._seconds()
         self._release(attempt)
         attempt.succeed(reply, now)
         if self._retired:
@@ -284,6 +285,7 @@ class DatagramUpstream:
         """
         Ask again over TCP.
         """
+        self.standing.lastReply = self._seconds()
         self._release(attempt)
         self._connections.carry(attempt)
         if self._retired:
@@ -293,12 +295,10 @@ class DatagramUpstream:
         """
         Ask again without EDNS, of a server that doesn't know it.
         """
-        now = self._seconds()
         self.standing.plain += 1
-        self.standing.plainUntil = now + PLAIN_SECONDS
         self._release(attempt)
         attempt.plain = True
-        self._transmit(attempt, now)
+        self._transmit(attempt, self._seconds())
 
     def _sendFailed(self, attempt: Attempt, port: Port, error: OSError, now: float) -> None:
         """
@@ -334,8 +334,8 @@ class DatagramUpstream:
             self.standing.malformed += 1
             return
         if len(datagram) == 12 and datagram[3] & 15 in (1, 4) and not attempt.plain:
-            # Some servers answer an OPT record with a bare header. It can't
-            # be verified, but all it can do is to take EDNS away.
+            # Some servers answer an OPT record with a bare header. As that
+            # can't be verified, it holds for this one question only.
             self._askPlain(attempt)
             return
         sent = attempt.sent

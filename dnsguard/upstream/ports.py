@@ -31,7 +31,7 @@ __all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts"]
 RECEIVE_SIZE = 4096
 """More than any reply to a query that announces 1232 octets."""
 
-BATCH = 256
+BATCH = 64
 """Replies read before the reactor gets its turn."""
 
 USES = 256
