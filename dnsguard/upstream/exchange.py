@@ -232,7 +232,7 @@ class Exchange:
         self.qname, self.tail, self.dnssecOK, self.checkingDisabled = question
         self.group = group
         self.deadline = deadline
-        self.waiters: list[Deferred[Answer]] = []
+        self.waiters: list[Deferred[Answer | None]] = []
         self._ended = ended
         self._attempts: list[Attempt] = []
         self._tried = 0
@@ -241,14 +241,14 @@ class Exchange:
         self._reason = ""
         self._over = False
 
-    def join(self) -> Deferred[Answer]:
+    def join(self) -> Deferred[Answer | None]:
         """
         Wait for the answer.
 
         @return: A Deferred that may be cancelled: the question is given up
             when nobody is left who waits for it.
         """
-        waiter: Deferred[Answer] = Deferred(self._leave)
+        waiter: Deferred[Answer | None] = Deferred(self._leave)
         self.waiters.append(waiter)
         return waiter
 
@@ -368,7 +368,7 @@ class Exchange:
             if not waiter.called:
                 waiter.callback(answer)
 
-    def _leave(self, waiter: Deferred[Answer]) -> None:
+    def _leave(self, waiter: Deferred[Answer | None]) -> None:
         """
         One of those who wait has given up.
         """
