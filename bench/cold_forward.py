@@ -68,11 +68,11 @@ def main() -> None:
     resolver = ForwardingResolver(upstreams, clock=reactor)  # type: ignore[arg-type]
     load = Load(reactor, resolver, int(window))
     profile = cProfile.Profile() if os.environ.get("PROFILE") else None
-    marks: list[tuple[int, float, float]] = []
+    marks: list[tuple[int, float, float, float]] = []
 
     def mark() -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        marks.append((load.answered, reactor.seconds(), usage.ru_utime + usage.ru_stime))  # type: ignore[attr-defined]
+        marks.append((load.answered, reactor.seconds(), usage.ru_utime, usage.ru_stime))  # type: ignore[attr-defined]
 
     def begin() -> None:
         mark()
@@ -90,11 +90,10 @@ def main() -> None:
     reactor.callWhenRunning(load.start)  # type: ignore[attr-defined]
     reactor.callLater(1.0, begin)  # type: ignore[attr-defined]
     reactor.run()  # type: ignore[attr-defined]
-    (before, began, usedBefore), (after, ended, used) = marks
-    count = after - before
-    print(f"{count / (ended - began):,.0f} exchanges/s")
+    count, wall, user, system = (end - start for start, end in zip(*marks, strict=True))
+    print(f"{count / wall:,.0f} exchanges/s, {load.wrong} wrong answers")
     print(
-        f"{(used - usedBefore) / count * 1e6:.1f} us of CPU an exchange, {load.wrong} wrong answers"
+        f"CPU an exchange: {user / count * 1e6:.1f} us user, {system / count * 1e6:.1f} us system"
     )
     print(upstreams.upstreams[0].standing)
     if profile:

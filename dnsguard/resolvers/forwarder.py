@@ -66,7 +66,7 @@ class ForwardingResolver:
         self.unforwarded = 0
         self.exchanges = Coalescer(clock, maxExchanges=maxExchanges, maxWaiters=maxWaiters)
 
-    def answer(self, query: ClientQuery) -> Deferred[Answer] | Answer | None:
+    def answer(self, query: ClientQuery) -> Answer | Deferred[Answer | None] | None:
         """
         Ask upstream.
 
@@ -79,6 +79,10 @@ class ForwardingResolver:
         if not group.upstreams:
             self.unforwarded += 1
             return _notForwarded(domain)
+        timeout = self.timeout
+        if query.timeout is not None:
+            # What a caller of IResolver has patience for, all tries together.
+            timeout = min(timeout, sum(query.timeout))
         edns = query.edns
         return self.exchanges.ask(
             (
@@ -88,7 +92,7 @@ class ForwardingResolver:
                 query.checkingDisabled,
             ),
             group,
-            self.timeout,
+            timeout,
         ) or Answer.failure(
             dns.ESERVER,
             Outcome.UPSTREAM_ERROR,

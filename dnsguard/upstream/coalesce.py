@@ -49,7 +49,7 @@ class Coalescer:
 
     def ask(
         self, question: tuple[bytes, bytes, bool, bool], group: Group, timeout: float
-    ) -> Deferred[Answer] | None:
+    ) -> Deferred[Answer | None] | None:
         """
         Ask a question, or wait with those who have asked it already.
 

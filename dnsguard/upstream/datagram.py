@@ -21,7 +21,7 @@ from zope.interface import implementer
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.exchange import Attempt
-from dnsguard.upstream.message import Entropy, MalformedReply, query, readReply
+from dnsguard.upstream.message import Entropy, MalformedReply, mixCase, query, readReply
 from dnsguard.upstream.ports import Port, PortPool
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
 from dnsguard.upstream.stream import ConnectionPool
@@ -40,6 +40,9 @@ FOLDING_SECONDS = 3600.0
 
 FOLDING_STRIKES = 3
 """Replies in a row with changed letters that show it."""
+
+_PORT_OCTETS = 3
+_PORT_BITS = (1 << 8 * _PORT_OCTETS) - 1
 
 _ONE_QUESTION = b"\0\1"
 
@@ -119,20 +122,23 @@ class DatagramUpstream:
         """
         Send a new datagram from a port drawn for it.
         """
+        exchange = attempt.exchange
+        name = exchange.qname
+        entropy = self._entropy
+        # One draw for all: port, id and the letters' case.
+        chance = int.from_bytes(entropy.take(_PORT_OCTETS + 2 + len(name)), "big")
         try:
-            port = self._ports.draw()
+            port = self._ports.draw(chance & _PORT_BITS)
         except OSError as error:
             attempt.fail(FailureKind.UNREACHABLE, error.strerror or str(error), now)
             return
-        entropy = self._entropy
+        chance >>= 8 * _PORT_OCTETS
         waiting = port.waiting
-        id = entropy.take(2)
+        id = (chance & 0xFFFF).to_bytes(2, "big")
         while id in waiting:
             id = entropy.take(2)
-        exchange = attempt.exchange
-        name = exchange.qname
         if self._mixCase and now >= self._foldsUntil:
-            name = entropy.mixCase(name)
+            name = mixCase(name, chance >> 16)
         sent = name + exchange.tail
         message = query(
             id,
@@ -182,10 +188,11 @@ class DatagramUpstream:
             self.standing.malformed += 1
             self._overStream(attempt)
             return
+        now = self._seconds()
         if reply.rCode and not attempt.plain and reply.lacksEDNS:
+            self.standing.plainUntil = now + PLAIN_SECONDS
             self._askPlain(attempt)
             return
-        now = self._seconds()
         self._release(attempt)
         attempt.succeed(reply, now)
         if self._retired:
@@ -278,6 +285,7 @@ class DatagramUpstream:
         """
         Ask again over TCP.
         """
+        self.standing.lastReply = self._seconds()
         self._release(attempt)
         self._connections.carry(attempt)
         if self._retired:
@@ -287,12 +295,10 @@ class DatagramUpstream:
         """
         Ask again without EDNS, of a server that doesn't know it.
         """
-        now = self._seconds()
         self.standing.plain += 1
-        self.standing.plainUntil = now + PLAIN_SECONDS
         self._release(attempt)
         attempt.plain = True
-        self._transmit(attempt, now)
+        self._transmit(attempt, self._seconds())
 
     def _sendFailed(self, attempt: Attempt, port: Port, error: OSError, now: float) -> None:
         """
@@ -328,8 +334,8 @@ class DatagramUpstream:
             self.standing.malformed += 1
             return
         if len(datagram) == 12 and datagram[3] & 15 in (1, 4) and not attempt.plain:
-            # Some servers answer an OPT record with a bare header. It can't
-            # be verified, but all it can do is to take EDNS away.
+            # Some servers answer an OPT record with a bare header. As that
+            # can't be verified, it holds for this one question only.
             self._askPlain(attempt)
             return
         sent = attempt.sent

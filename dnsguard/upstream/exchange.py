@@ -68,7 +68,7 @@ class Attempt:
     """
     One upstream being asked.
 
-    @ivar exchange: What for.
+    @ivar exchange: What for; gone when it is over.
     @ivar place: The upstream's place in the group.
     @ivar asked: When, in seconds of the clock.
     @ivar deadline: When to give up.
@@ -137,7 +137,11 @@ class Attempt:
         """
         self.carrier = None
         self.standing.replied(now - self.asked, now)
-        self.exchange.replied(self, reply, now)
+        exchange = self.exchange
+        # The wheel holds on to the attempt for a while. It needn't hold on to
+        # the exchange: thousands of dead ones are work for the collector.
+        del self.exchange
+        exchange.replied(self, reply, now)
 
     def fail(self, kind: FailureKind, reason: str, now: float) -> None:
         """
@@ -146,7 +150,9 @@ class Attempt:
         """
         self.carrier = None
         self.standing.failed(kind, self.asked, now)
-        self.exchange.failed(self, reason, now)
+        exchange = self.exchange
+        del self.exchange
+        exchange.failed(self, reason, now)
 
     def abandon(self) -> None:
         """
@@ -226,7 +232,7 @@ class Exchange:
         self.qname, self.tail, self.dnssecOK, self.checkingDisabled = question
         self.group = group
         self.deadline = deadline
-        self.waiters: list[Deferred[Answer]] = []
+        self.waiters: list[Deferred[Answer | None]] = []
         self._ended = ended
         self._attempts: list[Attempt] = []
         self._tried = 0
@@ -235,14 +241,14 @@ class Exchange:
         self._reason = ""
         self._over = False
 
-    def join(self) -> Deferred[Answer]:
+    def join(self) -> Deferred[Answer | None]:
         """
         Wait for the answer.
 
         @return: A Deferred that may be cancelled: the question is given up
             when nobody is left who waits for it.
         """
-        waiter: Deferred[Answer] = Deferred(self._leave)
+        waiter: Deferred[Answer | None] = Deferred(self._leave)
         self.waiters.append(waiter)
         return waiter
 
@@ -362,7 +368,7 @@ class Exchange:
             if not waiter.called:
                 waiter.callback(answer)
 
-    def _leave(self, waiter: Deferred[Answer]) -> None:
+    def _leave(self, waiter: Deferred[Answer | None]) -> None:
         """
         One of those who wait has given up.
         """
@@ -389,11 +395,11 @@ def _answer(reply: Reply, upstream: str) -> Answer:
     """
     code = reply.rCode
     if code == dns.OK or code == dns.ENAME:
-        return Answer.fromWire(
-            reply.wire,
-            reply.layout,
-            outcome=Outcome.UPSTREAM,
+        return Answer(
             rCode=code,
+            outcome=Outcome.UPSTREAM,
+            wire=reply.wire,
+            layout=reply.layout,
             upstream=upstream,
             authenticData=reply.authenticData,
             extendedError=None if reply.edns is None else reply.extendedError,

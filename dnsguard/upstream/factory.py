@@ -6,7 +6,6 @@ Makes upstreams of what the operator wrote, keeping those there are already.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -131,8 +130,8 @@ class UpstreamFactory:
         """
         See how many ports the limit of open files allows.
         """
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit == resource.RLIM_INFINITY:
+        limit = _openFiles()
+        if limit is None:
             return self._ports
         ports = affordablePorts(self._ports, upstreams, limit)
         if ports < self._ports:
@@ -174,7 +173,7 @@ class UpstreamFactory:
             spec.name,
             address,
             clock=self._reactor,
-            ports=PortPool(self._reactor, address.host, address.port, ports, self._entropy),
+            ports=PortPool(self._reactor, address.host, address.port, ports),
             connections=connections,
             wheel=self._wheel,
             entropy=self._entropy,
@@ -182,3 +181,15 @@ class UpstreamFactory:
             mixCase=self._mixCase,
             maxInFlight=self._maxInFlight,
         )
+
+
+def _openFiles() -> int | None:
+    """
+    How many files this process may have open; L{None} if any number.
+    """
+    try:
+        import resource
+    except ImportError:  # Only Unix limits them this way.
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if limit == resource.RLIM_INFINITY else limit

@@ -22,7 +22,7 @@ from dnsguard.wire.edns import EDE_OPTION, EDNS, ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, readName, scan
 from dnsguard.wire.names import isAtOrBelow
 
-__all__ = ["Entropy", "MalformedReply", "Reply", "query", "readReply"]
+__all__ = ["Entropy", "MalformedReply", "Reply", "mixCase", "query", "readReply"]
 
 _LETTERS = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
 _POINTER_TO_QUESTION = b"\xc0\x0c"
@@ -69,15 +69,17 @@ class Entropy:
             end = count
         return self._octets[start:end]
 
-    def mixCase(self, name: bytes) -> bytes:
-        """
-        Give a lower-cased wire name with each letter's case up to chance, so
-        that a forger must guess that too (draft-vixie-dnsext-dns0x20).
-        """
-        size = len(name)
-        chance = int.from_bytes(self.take(size), "big")
-        letters = int.from_bytes(name.translate(_LETTERS), "big")
-        return (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(size, "big")
+
+def mixCase(name: bytes, chance: int) -> bytes:
+    """
+    Give a lower-cased wire name with each letter's case up to chance, so that
+    a forger must guess that too (draft-vixie-dnsext-dns0x20).
+
+    @param chance: Eight unpredictable bits for each octet of the name, or
+        more.
+    """
+    letters = int.from_bytes(name.translate(_LETTERS), "big")
+    return (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(len(name), "big")
 
 
 def _queryParts(cd: bool, edns: bool, do: bool) -> tuple[bytes, bytes]:

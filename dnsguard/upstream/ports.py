@@ -23,8 +23,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.upstream.message import Entropy
-
 if TYPE_CHECKING:
     from dnsguard.upstream.exchange import Attempt
 
@@ -33,7 +31,7 @@ __all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts"]
 RECEIVE_SIZE = 4096
 """More than any reply to a query that announces 1232 octets."""
 
-BATCH = 256
+BATCH = 64
 """Replies read before the reactor gets its turn."""
 
 USES = 256
@@ -121,7 +119,6 @@ class PortPool:
         host: str,
         port: int,
         size: int,
-        entropy: Entropy,
     ) -> None:
         """
         @param reactor: Provides L{IReactorFDSet} too.
@@ -134,23 +131,23 @@ class PortPool:
         self._reactor = reactor
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._peer = (host, port)
-        self._entropy = entropy
         self._slots: list[Port | None] = [None] * size
         self.ports: dict[int, Port] = {}
         self._watch: _EpollWatch | _ReaderWatch | None = None
         self._pruning: IDelayedCall | None = None
         self.reader: IDatagramReader
 
-    def draw(self) -> Port:
+    def draw(self, chance: int) -> Port:
         """
-        Give a port that nobody can foretell.
+        Give a port.
 
+        @param chance: An unpredictable number of at least 24 bits.
         @raise OSError: No socket can be opened, or the network isn't there.
         """
-        place = int.from_bytes(self._entropy.take(3), "big") % self.size
+        place = chance % self.size
         port = self._slots[place]
         if port is None or (port.uses >= USES and not port.waiting):
-            port = self._replace(place, port)
+            port = self._replace(place, port, chance)
         port.uses += 1
         port.fresh = True
         return port
@@ -172,7 +169,7 @@ class PortPool:
             self._watch.close()
             self._watch = None
 
-    def _replace(self, place: int, old: Port | None) -> Port:
+    def _replace(self, place: int, old: Port | None, chance: int) -> Port:
         """
         Open a socket in the place of an old one or none.
         """
@@ -186,8 +183,7 @@ class PortPool:
                 return old
             if not self.ports:
                 raise
-            number = int.from_bytes(self._entropy.take(3), "big") % len(self.ports)
-            return list(self.ports.values())[number]
+            return list(self.ports.values())[chance % len(self.ports)]
         if old is not None:
             self._shut(old)
         self._slots[place] = port

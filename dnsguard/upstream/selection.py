@@ -63,7 +63,7 @@ class Standing:
     @ivar backoff: Seconds it is left alone after a failure; 0: never.
     @ivar latency: Its smoothed time to a reply, in seconds.
     @ivar backoffUntil: When it may be asked again; 0 when it is well.
-    @ivar lastReply: When it last replied.
+    @ivar lastReply: When it last said something to a question of ours.
     @ivar plainUntil: Until when it is asked without EDNS.
     @ivar queries: Queries handed to it.
     @ivar replies: Usable replies.
@@ -85,7 +85,7 @@ class Standing:
     backoff: float = 30.0
     latency: float = START_LATENCY
     backoffUntil: float = 0.0
-    lastReply: float = 0.0
+    lastReply: float = -1.0
     plainUntil: float = 0.0
     queries: int = 0
     replies: int = 0
@@ -118,16 +118,15 @@ class Standing:
         """
         Note an exchange without a usable reply.
 
-        An upstream that has answered something else since isn't down: what
-        was asked is slow, or one datagram was lost. Nor is it down when it is
-        we who ask too much.
+        An upstream that has said anything since isn't down: what was asked is
+        slow, a datagram was lost, or the reply was no good. If that counted,
+        whoever runs a broken domain could have upstreams shut off by asking
+        for it. Nor is it down when it is we who ask too much.
 
         @param asked: When it was asked.
         """
         self.failures[kind] += 1
-        if kind is FailureKind.OVERLOAD or (
-            kind is FailureKind.TIMEOUT and self.lastReply > asked
-        ):
+        if kind is FailureKind.OVERLOAD or self.lastReply >= asked:
             return
         if self.backoff > 0:
             self.backoffUntil = now + self.backoff

@@ -327,7 +327,7 @@ class ConnectionPool:
             self._feed(connection)
         if not connection.waiting:
             self.connectionIdle(connection)
-        now = self.clock.seconds()
+        self.standing.lastReply = now = connection.lastReply
         try:
             reply = self._read(attempt, message)
         except MalformedReply as error:

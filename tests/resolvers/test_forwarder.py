@@ -49,7 +49,7 @@ class ForwardingResolverTests(SynchronousTestCase):
     def build(self, groups: dict[bytes, Group], **options: Any) -> ForwardingResolver:
         return ForwardingResolver(UpstreamSet(groups), clock=self.clock, **options)
 
-    def ask(self, name: str = "www.example.org", **facts: Any) -> Deferred[Answer]:
+    def ask(self, name: str = "www.example.org", **facts: Any) -> Deferred[Answer | None]:
         """
         Ask what is to be forwarded.
         """
@@ -57,13 +57,21 @@ class ForwardingResolverTests(SynchronousTestCase):
         assert isinstance(asked, Deferred)
         return asked
 
+    def answered(self, asked: Deferred[Answer | None]) -> Answer:
+        """
+        The answer, which is there.
+        """
+        answer = self.successResultOf(asked)
+        assert answer is not None
+        return answer
+
     def test_forwards(self) -> None:
         """
         The upstream's reply is the answer.
         """
         asked = self.ask()
         self.first.attempts[0].succeed(read(), 100.1)
-        answer = self.successResultOf(asked)
+        answer = self.answered(asked)
         self.assertEqual((answer.outcome, answer.upstream), (Outcome.UPSTREAM, "first"))
         answers, _, _ = answer
         self.assertEqual(answers[0].payload, dns.Record_A("192.0.2.1", 60))
@@ -89,7 +97,7 @@ class ForwardingResolverTests(SynchronousTestCase):
         asked = self.ask("host.lab.example.org")
         self.assertEqual((len(self.first.attempts), len(self.inner.attempts)), (0, 1))
         self.inner.attempts[0].succeed(read(rCode=2, answers=()), 100.1)
-        self.assertEqual(self.successResultOf(asked).outcome, Outcome.SERVFAIL)
+        self.assertEqual(self.answered(asked).outcome, Outcome.SERVFAIL)
         self.assertEqual(self.first.attempts, [])
 
     def test_unforwardedDomain(self) -> None:
@@ -133,6 +141,14 @@ class ForwardingResolverTests(SynchronousTestCase):
         self.ask()
         self.assertEqual(self.first.attempts[0].deadline, 104.0)
 
+    def test_impatience(self) -> None:
+        """
+        A caller may have less patience, but not more.
+        """
+        self.ask("a.example.org", timeout=(1, 2))
+        self.ask("b.example.org", timeout=(100, 200))
+        self.assertEqual([each.deadline for each in self.first.attempts], [103.0, 110.0])
+
     def test_tooMuch(self) -> None:
         """
         Too many questions are answered with SERVFAIL at once.
@@ -156,7 +172,7 @@ class ForwardingResolverTests(SynchronousTestCase):
         self.ask("other.example.org")
         self.assertEqual(len(self.inner.attempts), 1)
         self.first.attempts[0].succeed(read(), 100.1)
-        self.assertEqual(self.successResultOf(asked).upstream, "first")
+        self.assertEqual(self.answered(asked).upstream, "first")
 
     def test_close(self) -> None:
         """
@@ -164,5 +180,5 @@ class ForwardingResolverTests(SynchronousTestCase):
         """
         asked = self.ask()
         self.successResultOf(self.resolver.close())
-        self.assertEqual(self.successResultOf(asked).outcome, Outcome.UPSTREAM_ERROR)
+        self.assertEqual(self.answered(asked).outcome, Outcome.UPSTREAM_ERROR)
         self.assertTrue(self.first.closed)

@@ -149,7 +149,7 @@ class FakePorts:
         self.closed = False
         self.reader: IDatagramReader
 
-    def draw(self) -> Port:
+    def draw(self, chance: int) -> Port:
         if self.error is not None:
             raise self.error
         return self.port

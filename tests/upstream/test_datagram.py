@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -277,7 +279,6 @@ class DatagramUpstreamTests(SynchronousTestCase):
             lambda id, question: reply(id, question, answers=(), additional=(), rCode=1),
             lambda id, question: reply(id, question, answers=(), additional=(), rCode=4),
             lambda id, question: reply(id, question, answers=(), additional=[opt(1)]),
-            lambda id, question: id + b"\x81\x81" + b"\0" * 8,
         ]:
             asked = self.ask()
             self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 1))
@@ -288,7 +289,59 @@ class DatagramUpstreamTests(SynchronousTestCase):
             self.ask()
             self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 0))
             self.clock.advance(PLAIN_SECONDS)
-        self.assertEqual(self.standing.plain, 4)
+        self.assertEqual(self.standing.plain, 3)
+
+    def test_bareHeader(self) -> None:
+        """
+        A bare header, that anybody could have sent, has one question asked
+        again without EDNS, and no other.
+        """
+        for code in (1, 4):
+            asked = self.ask()
+            self.receive(self.sent()[0] + bytes([0x81, 0x80 | code]) + b"\0" * 8)
+            self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 0))
+            self.receive(self.sent()[0] + bytes([0x81, 0x80 | code]) + b"\0" * 8)
+            self.assertEqual(self.standing.mismatched, 1)
+            self.standing.mismatched = 0
+            self.receive(reply(*self.sent(), additional=()))
+            self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
+            self.ask()
+            self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 1))
+
+    def test_failureOverTCPIsNoBackoff(self) -> None:
+        """
+        An upstream that answers over UDP but not over TCP isn't down.
+        """
+        asked = self.ask()
+        self.receive(reply(*self.sent(), flags=0x8380))
+        self.wait(11)
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM_ERROR)
+        self.assertTrue(self.standing.usable(self.clock.seconds()))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.data())
+    def test_anyDatagram(self, data: st.DataObject) -> None:
+        """
+        Whatever arrives, nothing breaks: the question still waits, goes over
+        to TCP, or has its answer.
+        """
+        self.setUp()
+        asked = self.ask()
+        id, question = self.sent()
+        whole = reply(id, question)
+        start = data.draw(st.sampled_from([0, 2, 4, 12, 12 + len(question), len(whole)]))
+        datagram = bytearray(whole[:start] + data.draw(st.binary(max_size=60)))
+        if data.draw(st.booleans()):
+            datagram = bytearray(whole)
+        for at, octet in data.draw(
+            st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_size=3)
+        ):
+            if at < len(datagram):
+                datagram[at] = octet
+        self.receive(bytes(datagram))
+        over = len(self.connections.carried)
+        self.assertEqual(self.upstream.inFlight + over + len(asked.answers), 1)
+        self.assertEqual(len(self.ports.port.waiting), self.upstream.inFlight)
 
     def test_formErrToPlainIsAnAnswer(self) -> None:
         """

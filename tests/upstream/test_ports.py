@@ -6,6 +6,7 @@ Tests for L{dnsguard.upstream.ports}.
 from __future__ import annotations
 
 import errno
+import secrets
 import select
 import socket
 
@@ -14,7 +15,6 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dnsguard.upstream.message import Entropy
 from dnsguard.upstream.ports import PRUNE_SECONDS, USES, Port, PortPool, affordablePorts
 from tests.support.upstreams import FakeSocket
 
@@ -43,6 +43,12 @@ class FakeSockets(PortPool):
     """
 
     error: OSError | None = None
+
+    def lot(self) -> Port:
+        """
+        Draw a port by chance.
+        """
+        return self.draw(secrets.randbits(24))
 
     def _connected(self) -> socket.socket:
         if self.error is not None:
@@ -84,7 +90,7 @@ class PortPoolTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.pool = FakeSockets(self.reactor, "192.0.2.53", 53, 8, Entropy())
+        self.pool = FakeSockets(self.reactor, "192.0.2.53", 53, 8)
         self.pool.reader = self.reader = Reader()
 
     def test_openedWhenDrawn(self) -> None:
@@ -92,9 +98,9 @@ class PortPoolTests(SynchronousTestCase):
         Ports are opened as they are drawn, and each can be drawn.
         """
         self.assertEqual(len(self.pool), 0)
-        first = self.pool.draw()
+        first = self.pool.lot()
         self.assertEqual(len(self.pool), 1)
-        drawn = {self.pool.draw() for _ in range(300)} | {first}
+        drawn = {self.pool.lot() for _ in range(300)} | {first}
         self.assertEqual((len(drawn), len(self.pool), self.pool.opened), (8, 8, 8))
         self.assertEqual(self.pool.watched, drawn)
 
@@ -102,13 +108,13 @@ class PortPoolTests(SynchronousTestCase):
         """
         A port is used for so many queries, unless one waits there.
         """
-        pool = FakeSockets(self.reactor, "192.0.2.53", 53, 1, Entropy())
-        first = pool.draw()
+        pool = FakeSockets(self.reactor, "192.0.2.53", 53, 1)
+        first = pool.lot()
         first.waiting[b"id"] = None  # type: ignore[assignment]
         for _ in range(USES + 10):
-            self.assertIs(pool.draw(), first)
+            self.assertIs(pool.lot(), first)
         first.waiting.clear()
-        second = pool.draw()
+        second = pool.lot()
         self.assertIsNot(second, first)
         self.assertTrue(first.socket.isClosed)  # type: ignore[attr-defined]
         self.assertEqual(pool.watched, {second})
@@ -120,7 +126,7 @@ class PortPoolTests(SynchronousTestCase):
         """
         idle, busy = Port(FakeSocket()), None  # type: ignore[arg-type]
         while len(self.pool) < 2:
-            busy = self.pool.draw()
+            busy = self.pool.lot()
         assert busy is not None
         busy.waiting[b"id"] = None  # type: ignore[assignment]
         self.reactor.advance(PRUNE_SECONDS)
@@ -140,31 +146,31 @@ class PortPoolTests(SynchronousTestCase):
         open, that is the error.
         """
         self.pool.error = OSError(errno.EMFILE, "Too many open files")
-        self.assertRaises(OSError, self.pool.draw)
+        self.assertRaises(OSError, self.pool.lot)
         self.pool.error = None
-        port = self.pool.draw()
+        port = self.pool.lot()
         self.pool.error = OSError(errno.EMFILE, "Too many open files")
-        self.assertEqual({self.pool.draw() for _ in range(50)}, {port})
+        self.assertEqual({self.pool.lot() for _ in range(50)}, {port})
         self.assertGreater(self.pool.shortages, 10)
 
     def test_shortageKeepsTheOld(self) -> None:
         """
         A port whose successor can't be opened stays.
         """
-        pool = FakeSockets(self.reactor, "192.0.2.53", 53, 1, Entropy())
-        port = pool.draw()
+        pool = FakeSockets(self.reactor, "192.0.2.53", 53, 1)
+        port = pool.lot()
         port.uses = USES
         pool.error = OSError(errno.ENFILE, "Too many open files in system")
-        self.assertIs(pool.draw(), port)
+        self.assertIs(pool.lot(), port)
         self.assertFalse(port.socket.isClosed)  # type: ignore[attr-defined]
 
     def test_noNetwork(self) -> None:
         """
         Another error is the caller's to know.
         """
-        self.pool.draw()
+        self.pool.lot()
         self.pool.error = OSError(errno.ENETUNREACH, "Network is unreachable")
-        error = self.assertRaises(OSError, lambda: [self.pool.draw() for _ in range(100)])
+        error = self.assertRaises(OSError, lambda: [self.pool.lot() for _ in range(100)])
         self.assertEqual(error.errno, errno.ENETUNREACH)
 
     def test_read(self) -> None:
@@ -212,7 +218,7 @@ class RealSocketTests(SynchronousTestCase):
 
     def pool(self, size: int = 4) -> PortPool:
         host, port = self.server.getsockname()
-        pool = PortPool(self.reactor, host, port, size, Entropy())
+        pool = PortPool(self.reactor, host, port, size)
         pool.reader = self.reader = Reader()
         self.addCleanup(pool.close)
         return pool
@@ -235,7 +241,7 @@ class RealSocketTests(SynchronousTestCase):
         come through.
         """
         while len(pool) < 4:
-            pool.draw()
+            pool.draw(secrets.randbits(24))
         self.assertEqual(len(self.reactor.getReaders()), readers)
         verifyObject(IReadDescriptor, next(iter(self.reactor.getReaders())))
         stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -277,6 +283,6 @@ class RealSocketTests(SynchronousTestCase):
         """
         pool = self.pool(1)
         self.server.close()
-        pool.draw().send(b"question")
+        pool.draw(secrets.randbits(24)).send(b"question")
         self.pump(pool, 1)
         self.assertIsInstance(self.reader.errors[0], ConnectionRefusedError)

@@ -9,6 +9,8 @@ import socket
 import struct
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -396,6 +398,37 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
             self.ask()
             self.assertEqual(scan(transport.queries()[0]).counts, (1, 0, 0, 0))
+
+    def test_badReplyIsNoBackoff(self) -> None:
+        """
+        One who replies isn't down, however bad the reply.
+        """
+        asked, transport = self.connected()
+        transport.protocol.dataReceived(framed(transport.queries()[0][:2] + b"\x81"))
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM_ERROR)
+        self.assertTrue(self.standing.usable(self.clock.seconds()))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def test_anyStream(self, data: st.DataObject) -> None:
+        """
+        Whatever comes over a connection, each question is answered once, or
+        waits on it, or on its successor.
+        """
+        self.setUp()
+        asked = [self.ask(), self.ask(), self.ask()]
+        transport = self.endpoint.accept()
+        ids = [message[:2] for message in transport.queries()]
+        for _ in range(data.draw(st.integers(1, 4))):
+            message = data.draw(st.sampled_from(ids)) + reply()[2:]
+            cut = data.draw(st.integers(0, len(message)))
+            message = message[:cut] + data.draw(st.binary(max_size=20))
+            if data.draw(st.booleans()):
+                message = framed(message)
+            if not transport.disconnected:
+                transport.protocol.dataReceived(message)
+        waiting = len(transport.protocol.waiting) + len(self.pool._queue)
+        self.assertEqual(sum(len(each.answers) for each in asked) + waiting, 3)
 
     def test_moreConnections(self) -> None:
         """
