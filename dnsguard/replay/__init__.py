@@ -16,6 +16,8 @@ and this is where one of them is chosen. Both stores publish the same counters:
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,25 +29,24 @@ PURE_PYTHON = "DNSGUARD_PURE_PYTHON"
 """The environment variable that, set to anything but 0, turns compiled twins off."""
 
 
-def pathInUse(environ: os._Environ[str] | dict[str, str] = os.environ) -> tuple[bool, str]:
+def pathInUse(environ: Mapping[str, str] = os.environ) -> tuple[bool, str]:
     """
     Say which path is in use.
 
-    @return: Is it the compiled one; and the line that the log and C{dnsguard
-        version --verbose} print of it.
+    @param environ: The environment.
+    @return: Is the store the compiled one; and the line that the log and
+        C{dnsguard version --verbose} print of it.
     """
     if environ.get(PURE_PYTHON, "0") not in ("", "0"):
         return False, f"replay path: pure Python ({PURE_PYTHON} is set)"
     try:
-        from dnsguard.replay import _store
+        import_module("dnsguard.replay._store")
     except ImportError as reason:
-        return False, f"replay path: pure Python (no compiled twin: {reason})"
-    del _store
+        return False, f"replay path: pure Python (no compiled store: {reason})"
     try:
-        from dnsguard.replay import _listener
+        import_module("dnsguard.replay._listener")
     except ImportError as reason:
         return True, f"replay path: compiled store (no compiled listener: {reason})"
-    del _listener
     return True, "replay path: compiled store and listener"
 
 

@@ -292,7 +292,7 @@ class RecordingDoor:
         """
         self.asked.append((request, address, transport))
         if self.later:
-            reactor.callLater(0, respond, self.answer(request))  # type: ignore[attr-defined]
+            reactor.callLater(0, respond, self.answer(request))
         else:
             assert respond(self.answer(request))
         return True

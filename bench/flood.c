@@ -1,0 +1,288 @@
+/* Copyright (c) The dnsguard developers. See LICENSE for details.
+ *
+ * A DNS load generator that checks each answer. It keeps a window of questions
+ * under way (or, with -q, sends at a rate), from as many sockets as asked for.
+ *
+ *     flood -p PORT [-a ADDRESS] [-n NAMES] [-t SECONDS] [-w WINDOW] [-s SOCKETS]
+ *           [-e PERCENT] [-b PERCENT] [-u] [-m PERCENT] [-q RATE] [-r QUESTIONS] [-f FIRST]
+ *
+ *     -n  so many different names, asked in turn        -e  with EDNS, in percent
+ *     -u  each name once                                -b  blocked names, in percent
+ *     -m  each name once, in percent of questions       -f  number of the first such name
+ *     -r  a new socket, and source port, after so many questions
+ *
+ * Right is an answer to the very question (id, letter case, OPT only if asked)
+ * with the address that load.h says; for a blocked name NXDOMAIN, no address or
+ * 0.0.0.0. Prints one line of JSON.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "load.h"
+
+enum { BATCH = 64, SOCKETS = 512, ROOM = 1536, QUESTION = 96, BUCKETS = 40000 };
+
+typedef struct {
+    double sent; /* 0: not under way */
+    uint16_t size;
+    uint8_t edns, blocked;
+    uint8_t octets[QUESTION];
+} question;
+
+typedef struct {
+    int socket;
+    int underWay;
+    uint16_t next;
+    unsigned long asked;
+    question *questions; /* by id */
+} asker;
+
+static struct {
+    int port, names, window, sockets, edns, blocked, once, onceShare, renew;
+    unsigned long first;
+    double seconds, rate;
+    const char *address;
+} options = {5300, 10000, 256, 4, 0, 0, 0, 0, 0, 0, 3.0, 0.0, "127.0.0.1"};
+
+static asker askers[SOCKETS];
+static struct sockaddr_in server;
+static unsigned long sent, answered, lost, wrong, turn, fresh;
+static unsigned long histogram[BUCKETS + 1]; /* of microseconds */
+static double waited;
+
+static void open_(asker *who) {
+    int buffer = 4 << 20;
+    if (who->socket > 0) close(who->socket);
+    who->socket = socket(AF_INET, SOCK_DGRAM, 0);
+    setsockopt(who->socket, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    fcntl(who->socket, F_SETFL, O_NONBLOCK);
+    if (connect(who->socket, (struct sockaddr *)&server, sizeof server)) {
+        perror("connect");
+        exit(1);
+    }
+    who->asked = 0;
+}
+
+/* Make the next question. */
+static void make(question *made, uint16_t id) {
+    static const uint8_t head[10] = {1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
+    static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
+    static const uint8_t tail[4] = {0, 1, 0, 1};
+    uint8_t *out = made->octets;
+    unsigned long number = turn++;
+    /* Spread evenly, not in runs. */
+    made->blocked = (number * 37) % 100 < (unsigned long)options.blocked;
+    made->edns = (number * 61) % 100 < (unsigned long)options.edns;
+    out[0] = (uint8_t)(id >> 8);
+    out[1] = (uint8_t)id;
+    memcpy(out + 2, head, sizeof head);
+    out[11] = made->edns;
+    out += 12;
+    if (made->blocked)
+        out += load_name(out, "ads", number % (unsigned long)options.names);
+    else if (options.once || (number * 53) % 100 < (unsigned long)options.onceShare)
+        out += load_name(out, "new", options.first + fresh++);
+    else
+        out += load_name(out, "host", number % (unsigned long)options.names);
+    memcpy(out, tail, sizeof tail);
+    out += sizeof tail;
+    if (made->edns) memcpy(out, opt, sizeof opt), out += sizeof opt;
+    made->size = (uint16_t)(out - made->octets);
+}
+
+/* Is this the right answer? */
+static int isRight(const question *asked, const uint8_t *reply, size_t size) {
+    size_t end = asked->size - (asked->edns ? 11u : 0u), at = end, name;
+    unsigned answers, rCode;
+    if (size < end || !(reply[2] & 0x80) || reply[2] & 2) return 0;
+    if (memcmp(reply + 12, asked->octets + 12, end - 12)) return 0;
+    if (reply[11] != asked->edns && !asked->blocked) return 0;
+    answers = (unsigned)reply[6] << 8 | reply[7];
+    rCode = reply[3] & 15;
+    name = end - 16;
+    if (asked->blocked && (rCode == 3 || (!rCode && !answers))) return 1;
+    if (rCode || answers != 1) return 0;
+    /* The owner is a pointer or the name again. */
+    at += reply[at] >= 0xc0 ? 2 : name;
+    if (at + 14 > size || reply[at + 1] != 1 || reply[at + 9] != 4) return 0;
+    uint32_t address;
+    memcpy(&address, reply + at + 10, 4);
+    return ntohl(address) == (asked->blocked ? 0 : load_address(asked->octets + 12, name));
+}
+
+static int receive(asker *who) {
+    static uint8_t datagrams[BATCH][ROOM];
+    static struct iovec places[BATCH];
+    static struct mmsghdr messages[BATCH];
+    int received;
+    double now;
+    for (int i = 0; i < BATCH; i++) {
+        places[i] = (struct iovec){datagrams[i], ROOM};
+        messages[i].msg_hdr.msg_iov = &places[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    received = recvmmsg(who->socket, messages, BATCH, MSG_DONTWAIT, NULL);
+    if (received <= 0) return 0;
+    now = load_now();
+    for (int i = 0; i < received; i++) {
+        question *asked;
+        double delay;
+        if (messages[i].msg_len < 12) {
+            wrong++;
+            continue;
+        }
+        asked = &who->questions[datagrams[i][0] << 8 | datagrams[i][1]];
+        if (asked->sent == 0) continue; /* after it was given up */
+        delay = (now - asked->sent) * 1e6;
+        waited += delay;
+        histogram[delay < BUCKETS ? (int)delay : BUCKETS]++;
+        asked->sent = 0;
+        who->underWay--;
+        answered++;
+        if (!isRight(asked, datagrams[i], messages[i].msg_len)) wrong++;
+    }
+    return received;
+}
+
+static int ask(asker *who, int count) {
+    static struct iovec places[BATCH];
+    static struct mmsghdr messages[BATCH];
+    double now = load_now();
+    int done;
+    for (int i = 0; i < count; i++) {
+        question *made = &who->questions[(uint16_t)(who->next + i)];
+        if (made->sent != 0) {
+            count = i;
+            break;
+        }
+        make(made, (uint16_t)(who->next + i));
+        made->sent = now;
+        places[i] = (struct iovec){made->octets, made->size};
+        messages[i].msg_hdr.msg_iov = &places[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    done = count ? sendmmsg(who->socket, messages, (unsigned)count, 0) : 0;
+    if (done < 0) done = 0;
+    for (int i = done; i < count; i++) who->questions[(uint16_t)(who->next + i)].sent = 0;
+    who->next = (uint16_t)(who->next + done);
+    who->underWay += done;
+    who->asked += (unsigned long)done;
+    sent += (unsigned long)done;
+    return done;
+}
+
+static void giveUp(double before) {
+    for (int i = 0; i < options.sockets; i++)
+        for (int id = 0; id < 65536; id++) {
+            question *asked = &askers[i].questions[id];
+            if (asked->sent != 0 && asked->sent < before) {
+                asked->sent = 0;
+                askers[i].underWay--;
+                lost++;
+            }
+        }
+}
+
+/* How many questions this socket may send now. */
+static int allowance(const asker *who, double elapsed) {
+    int room = options.window - who->underWay;
+    if (options.rate > 0) {
+        double due = options.rate * elapsed - (double)sent;
+        if (due < room) room = due < 0 ? 0 : (int)due;
+        return room > BATCH / 4 ? BATCH / 4 : room;
+    }
+    /* By half batches, so that both sides have batches to work on. */
+    if (room < BATCH / 2 && who->underWay > BATCH / 2) return 0;
+    return room > BATCH ? BATCH : room;
+}
+
+static double percentile(double share) {
+    unsigned long seen = 0, most = (unsigned long)((double)answered * share);
+    for (int i = 0; i <= BUCKETS; i++)
+        if ((seen += histogram[i]) > most) return i + 0.5;
+    return BUCKETS;
+}
+
+static void run(void) {
+    struct pollfd polled[SOCKETS];
+    double began = load_now(), now = began, lastLook = began;
+    while ((now = load_now()) - began < options.seconds) {
+        int busy = 0;
+        for (int i = 0; i < options.sockets; i++) {
+            asker *who = &askers[i];
+            int room;
+            busy += receive(who);
+            if (options.renew && who->asked >= (unsigned long)options.renew && !who->underWay)
+                open_(who);
+            room = allowance(who, now - began);
+            if (options.renew && who->asked + (unsigned long)room > (unsigned long)options.renew)
+                room = (int)((unsigned long)options.renew > who->asked
+                                 ? (unsigned long)options.renew - who->asked
+                                 : 0);
+            if (room > 0) busy += ask(who, room);
+            polled[i] = (struct pollfd){who->socket, POLLIN, 0};
+        }
+        if (!busy && options.rate <= 0) poll(polled, (nfds_t)options.sockets, 20);
+        if (now - lastLook > 0.5) {
+            giveUp(now - 1.0);
+            lastLook = now;
+        }
+    }
+    options.seconds = now - began;
+    /* What is still under way has a last chance. */
+    for (double end = now + 0.3; load_now() < end;)
+        for (int i = 0; i < options.sockets; i++) receive(&askers[i]);
+    giveUp(load_now() + 1);
+}
+
+int main(int count, char **arguments) {
+    struct rusage usage;
+    int option;
+    while ((option = getopt(count, arguments, "p:a:n:t:w:s:e:b:um:q:r:f:")) != -1) switch (option) {
+        case 'p': options.port = atoi(optarg); break;
+        case 'a': options.address = optarg; break;
+        case 'n': options.names = atoi(optarg); break;
+        case 't': options.seconds = atof(optarg); break;
+        case 'w': options.window = atoi(optarg); break;
+        case 's': options.sockets = atoi(optarg); break;
+        case 'e': options.edns = atoi(optarg); break;
+        case 'b': options.blocked = atoi(optarg); break;
+        case 'u': options.once = 1; break;
+        case 'm': options.onceShare = atoi(optarg); break;
+        case 'q': options.rate = atof(optarg); break;
+        case 'r': options.renew = atoi(optarg); break;
+        case 'f': options.first = strtoul(optarg, NULL, 10); break;
+        default: return 2;
+        }
+    if (options.sockets < 1 || options.sockets > SOCKETS || options.window < 1 ||
+        options.window > 32768 || options.names < 1) {
+        fprintf(stderr, "sockets 1 to %d, window 1 to 32768, names from 1\n", SOCKETS);
+        return 2;
+    }
+    server.sin_family = AF_INET;
+    server.sin_port = htons((uint16_t)options.port);
+    if (inet_pton(AF_INET, options.address, &server.sin_addr) != 1) return 2;
+    for (int i = 0; i < options.sockets; i++) {
+        askers[i].questions = calloc(65536, sizeof(question));
+        if (!askers[i].questions) return 1;
+        open_(&askers[i]);
+    }
+    run();
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"qps\": %.0f, \"sent\": %lu, \"answered\": %lu, \"lost\": %lu, \"wrong\": %lu, "
+           "\"mean_us\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
+           "\"cpu\": %.2f}\n",
+           (double)answered / options.seconds, sent, answered, lost, wrong,
+           answered ? waited / (double)answered : 0.0, percentile(0.5), percentile(0.99),
+           percentile(0.999),
+           ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6) / options.seconds);
+    return 0;
+}
