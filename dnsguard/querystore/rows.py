@@ -370,6 +370,12 @@ class Block:
                 self.instance,
             )
 
+    def newest(self, count: int) -> Block:
+        """
+        Give a block of the last rows alone.
+        """
+        return attrs.evolve(self, rows=self.rows[-count * ROW.size :])
+
     def records(self) -> Iterator[tuple[int, int, int, int, int, int, int]]:
         """
         Walk over the rows as L{ROW} has them.

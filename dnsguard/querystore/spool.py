@@ -35,6 +35,7 @@ class Spool:
     @ivar octets: Octets it takes on disk.
     @ivar blocks: Blocks in it.
     @ivar brokenRows: Rows of files that had been damaged.
+    @ivar recoveredRows: Rows that an earlier run left.
     """
 
     def __init__(self, directory: Path, maxOctets: int) -> None:
@@ -47,7 +48,7 @@ class Spool:
         self._queue: list[tuple[int, int, int]] = []
         self._opened = False
         self._next = 1
-        self.rows = self.octets = self.brokenRows = 0
+        self.rows = self.octets = self.brokenRows = self.recoveredRows = 0
 
     @property
     def blocks(self) -> int:
@@ -75,6 +76,7 @@ class Spool:
         except OSError as reason:
             raise StoreError("spool", f"{self._directory}: {reason.strerror}") from None
         self._opened = True
+        self.recoveredRows = self.rows
 
     def _note(self, number: int, rows: int, octets: int) -> None:
         """

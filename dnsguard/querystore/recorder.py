@@ -1,0 +1,105 @@
+# -*- test-case-name: tests.querystore.test_recorder -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The query store's ear: what is recorded, and of whom.
+
+Exclusion, anonymity and sampling are decided before a row is made, so nothing
+that mustn't be kept is ever in memory, let alone on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from zope.interface import implementer
+
+from dnsguard.interfaces import IQueryObserver
+from dnsguard.observers.event import QueryEvent
+from dnsguard.querystore.buffer import RowBuffer
+
+__all__ = ["Exclusions", "Identities", "QueryRecorder"]
+
+
+class Exclusions(Protocol):
+    """
+    Says whose queries, and for what, are left out.
+    """
+
+    def excludesName(self, qname: bytes) -> bool:
+        """
+        See L{dnsguard.observers.exclusion.Exclusion.excludesName}.
+        """
+
+    def excludesClient(self, address: str, name: str) -> bool:
+        """
+        See L{dnsguard.observers.exclusion.Exclusion.excludesClient}.
+        """
+
+
+class Identities(Protocol):
+    """
+    Says what is kept of a client.
+    """
+
+    def identity(self, address: str, name: str) -> tuple[str, str]:
+        """
+        See L{dnsguard.observers.anonymize.Anonymizer.identity}.
+        """
+
+
+@implementer(IQueryObserver)
+class QueryRecorder:
+    """
+    Puts queries into a buffer.
+
+    @ivar buffer: The buffer.
+    @ivar pressed: Called after a batch that leaves the buffer a quarter full
+        or more, so that it is emptied before it overflows.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        exclusion: Exclusions,
+        anonymizer: Identities,
+        nameOf: Callable[[str], str] = lambda address: "",
+        sampleRate: float = 1.0,
+        instance: str = "",
+    ) -> None:
+        """
+        @param capacity: Rows the buffer holds.
+        @param nameOf: Gives the configured name of a client's address.
+        @param sampleRate: The share of queries recorded; outside of what a
+            share can be, all are.
+        @param instance: This server's name.
+        """
+
+        def clientOf(address: str, name: str) -> tuple[str, str] | None:
+            if exclusion.excludesClient(address, name):
+                return None
+            return anonymizer.identity(address, name)
+
+        self.buffer = RowBuffer(
+            capacity,
+            clientOf,
+            nameOf,
+            exclusion.excludesName,
+            sampleRate if 0 < sampleRate <= 1 else 1.0,
+            instance,
+        )
+        self.pressed: Callable[[], None] = lambda: None
+
+    def queryAnswered(self, event: QueryEvent) -> None:
+        """
+        Record one query.
+        """
+        self.buffer.add(event)
+
+    def queriesReplayed(self, batch: Any) -> None:
+        """
+        Record a batch.
+        """
+        self.buffer.addReplayed(batch)
+        if self.buffer.used * 4 >= self.buffer.capacity:
+            self.pressed()
