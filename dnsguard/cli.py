@@ -80,9 +80,16 @@ def checkConfig(
     """
     source = Source.fromEnvironment(os.environ, file, default_config)
     try:
-        problems = load(source, os.environ).warnings
+        loaded = load(source, os.environ)
     except ConfigError as error:
         problems = error.problems
+    else:
+        # Everything is imported by the assembly, which other commands needn't
+        # wait for.
+        from dnsguard.assembly import problemsOf
+        from dnsguard.policy.problems import InvalidPolicy
+
+        problems = loaded.explain(InvalidPolicy(problemsOf(loaded.config)))
     usable = all(problem.severity is not Severity.ERROR for problem in problems)
     if asJSON:
         click.echo(json.dumps({"ok": usable, "problems": [_record(p) for p in problems]}))

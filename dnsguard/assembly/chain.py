@@ -33,13 +33,13 @@ class Chain:
     The chain, and those of its elements that others must know of.
 
     @ivar resolver: The whole chain.
-    @ivar memory: L0.
+    @ivar memory: L0, unless it is switched off.
     @ivar backoff: The element that spares upstream questions that just failed.
     @ivar settings: The part of the configuration it was made of.
     """
 
     resolver: AnswererChain
-    memory: MemoryCacheResolver
+    memory: MemoryCacheResolver | None
     backoff: BackoffResolver
     settings: CacheConfig
 
@@ -73,18 +73,21 @@ def makeChain(
         refreshThreshold=cache.servfailRefreshThreshold,
         logInterval=cache.servfailLogInterval,
     )
-    memory = MemoryCacheResolver(
-        cache.lruSize,
-        maxBytes=cache.maxBytes,
-        clock=clock,
-        ttlPolicy=ttlPolicy(cache),
-        expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
-    )
+    memory = None
+    if cache.lruSize:
+        memory = MemoryCacheResolver(
+            cache.lruSize,
+            maxBytes=cache.maxBytes,
+            clock=clock,
+            ttlPolicy=ttlPolicy(cache),
+            expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
+        )
     backoff = BackoffResolver(table, clock=clock)
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
-    tail = AnswererChain([memory, backoff, forwarder], clock=clock)
+    caches = [] if memory is None else [memory]
+    tail = AnswererChain([*caches, backoff, forwarder], clock=clock)
     resolver = AnswererChain(
         [
             # The operator's own words come first: they hold against every list.

@@ -11,36 +11,40 @@ put into force can't fail, or is put back.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.assembly.chain import Chain, makeChain
-from dnsguard.assembly.lists import listSources, makeBlocklists
-from dnsguard.assembly.listeners import makeListeners, serverLimits
+from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
+from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
-from dnsguard.interfaces import IQueryObserver, IReloadable
+from dnsguard.errors import ListenError, PolicyError
+from dnsguard.interfaces import IReloadable, IReplayStore
+from dnsguard.observers.requestlog import RequestLog
+from dnsguard.policy.domainset import DomainSet
+from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import newStore, pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
-from dnsguard.server.corridor import Corridor
+from dnsguard.server.factory import GuardServerFactory
+from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.replaydrain import ReplayDrainService
 
-__all__ = ["Guard", "makeService"]
+__all__ = ["Guard", "makeService", "problemsOf"]
 
 LIST_PATIENCE = 1.0
 """
@@ -48,11 +52,262 @@ Seconds that listeners wait for the lists of the last run to be read from disk.
 """
 
 
+@implementer(IReloadable)
+class Guard(MultiService):
+    """
+    A whole server.
+
+    @ivar config: What is in force.
+    @ivar policies: Where the current policy is.
+    @ivar replay: The replay store.
+    @ivar forwarder: The end of the chain.
+    @ivar chain: The chain in use.
+    @ivar server: What requests go through.
+    @ivar blocklists: What keeps the lists fresh.
+    @ivar rebuilds: How often a policy was made anew, and published.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, now: Callable[[], float] = time.time) -> None:
+        """
+        @param now: Seconds since the epoch.
+        @raise PolicyError: The configuration can't be put into force.
+        """
+        super().__init__()
+        self.setName("dnsguard")
+        self.config = config
+        self.rebuilds = 0
+        self._reactor = reactor
+        self._now = now
+        self._changing = DeferredLock()
+
+        self.blocklists = makeBlocklists(config, reactor, self._listsChanged, now)
+        policy, rejected = makePolicy(config, self.blocklists.lists.domains, now())
+        self._complain(rejected)
+        self.policies = Policies(policy, failed=self._subscriberFailed)
+
+        self._upstreams = upstreamFactory(config, reactor)
+        self.forwarder = ForwardingResolver(
+            upstreamSet(config, self._upstreams),
+            clock=reactor,
+            timeout=config.network.upstreamTimeout,
+        )
+        self.chain = makeChain(config, self.policies, self.forwarder, reactor)
+
+        self.replay: IReplayStore = newStore(payloadLimit=config.server.maxUDPSize)
+        self.replay.adopt(self.policies.current)
+        self.policies.subscribe(self.replay.adopt)
+        self.server = GuardServerFactory(
+            resolver=self.chain.resolver,
+            policies=self.policies,
+            clock=reactor,
+            replay=self.replay,
+            limits=serverLimits(config),
+            streams=streamLimits(config.server),
+            wallClock=now,
+        )
+        self.log.info("{path}", path=pathInUse()[1])
+
+        # Started in this order, and stopped in the reverse one: those who note
+        # queries before those who take them.
+        self._requestLog: RequestLog | None = None
+        self._logRequests(makeRequestLog(config, reactor))
+        PolicyClockService(self.policies, reactor, now).setServiceParent(self)
+        ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
+            self
+        )
+        self.blocklists.setServiceParent(self)
+        self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
+        self.listeners.setServiceParent(self)
+
+    # What is put together once, and again when it changes.
+
+    def _gated(self, listeners: ListenerService) -> GateService:
+        gate = GateService(
+            listeners,
+            self._whenListed,
+            LIST_PATIENCE,
+            self._reactor,
+            self._cannotListen,
+        )
+        gate.setName("listeners")
+        return gate
+
+    def _whenListed(self) -> Deferred[None]:
+        """
+        Wait until the lists of the last run are in force, if there are any.
+        """
+        return self.blocklists.whenRestored().addCallback(lambda _: self._settled())
+
+    def _settled(self) -> Deferred[None]:
+        """
+        Wait until no change is under way.
+        """
+        return self._changing.run(lambda: None)
+
+    def _cannotListen(self, reason: Failure) -> None:
+        self.log.critical("{reason}", reason=reason.getErrorMessage())
+        self._reactor.stop()
+
+    def _logRequests(self, log: RequestLog | None) -> None:
+        self._requestLog = log
+        self.server.observers = () if log is None else (log,)
+        if log is not None:
+            log.setServiceParent(self)
+
+    def _subscriberFailed(self, reason: Exception) -> None:
+        self.log.failure("somebody couldn't take a new policy", Failure(reason))
+
+    def _complain(self, rejected: Sequence[PolicyError]) -> None:
+        for problem in rejected:
+            self.log.warn("{problem}; left out", problem=str(problem))
+
+    # Lists that were refreshed.
+
+    def _listsChanged(self, lists: BlockLists) -> None:
+        changing = self._changing.run(
+            lambda: Deferred.fromCoroutine(self._publish(self.config, lists))
+        )
+        changing.addErrback(
+            lambda reason: self.log.failure("lists were refreshed, but not taken over", reason)
+        )
+
+    async def _publish(self, config: Config, lists: BlockLists) -> None:
+        """
+        Make the policy anew, and put it into force.
+        """
+        policy = await self._make(config, lists)
+        self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
+        self.rebuilds += 1
+
+    async def _make(self, config: Config, lists: BlockLists) -> Policy:
+        making: Deferred[tuple[Policy, list[PolicyError]]]
+        making = self._inThread(makePolicy, config, lists.domains, self._now())
+        policy, rejected = await making
+        self._complain(rejected)
+        return policy
+
+    def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *arguments)
+
+    # Another configuration.
+
+    def reloadConfiguration(self, config: Config) -> Deferred[None]:
+        """
+        Put another configuration into force. See L{IReloadable}.
+        """
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._reload(config)))
+
+    async def _reload(self, config: Config) -> None:
+        upstreamSpecs(config)
+        lists = self.blocklists.lists
+        sources = listSources(config)
+        if sources != self.blocklists.sources:
+            # Those that can't be had at once are tried again later on; nobody
+            # waits for them with a change of something else.
+            lists = await self.blocklists.load(sources, refetch=False)
+        policy = await self._make(config, lists)
+        await self._changeListeners(config)
+        # From here on nothing fails.
+        await self._changeRequestLog(config)
+        self._changeUpstreams(config)
+        self._changeChain(config)
+        self.server.limits = serverLimits(config)
+        self.blocklists.configure(**blocklistSettings(config))
+        self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
+        self.rebuilds += 1
+        if config.dataDirectory != self.config.dataDirectory:
+            self.log.warn("data_directory changes when dnsguard is started again")
+        self.config = config
+
+    async def _changeListeners(self, config: Config) -> None:
+        """
+        Listen elsewhere, or otherwise. If that can't be done, listen as before.
+        """
+        if config.server == self.config.server or not self.running:
+            return
+        before = self.listeners
+        await maybeDeferred(before.disownServiceParent)
+        self.server.streams.limits = streamLimits(config.server)
+        self.listeners = self._gated(
+            makeListeners(config, self._reactor, self.server, self.replay)
+        )
+        try:
+            self.listeners.privilegedStartService()
+        except ListenError:
+            self.server.streams.limits = streamLimits(self.config.server)
+            self.listeners = before
+            before.privilegedStartService()
+            before.setServiceParent(self)
+            raise
+        self.listeners.setServiceParent(self)
+
+    async def _changeRequestLog(self, config: Config) -> None:
+        if config.requestLog == self.config.requestLog:
+            return
+        before = self._requestLog
+        self._logRequests(makeRequestLog(config, self._reactor))
+        if before is not None:
+            await maybeDeferred(before.disownServiceParent)
+
+    def _changeUpstreams(self, config: Config) -> None:
+        if config.network != self.config.network:
+            # All upstreams are made anew: they are set up by what changed.
+            self._upstreams = upstreamFactory(config, self._reactor)
+        self.forwarder.timeout = config.network.upstreamTimeout
+        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams))
+
+    def _changeChain(self, config: Config) -> None:
+        if config.cache == self.chain.settings:
+            return
+        # What the old cache held is fetched again.
+        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor)
+        self.server.resolver = self.chain.resolver
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop taking queries, then all the rest.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(self.listeners.stopService)
+        await maybeDeferred(super().stopService)
+        await self.forwarder.close()
+
+
+def problemsOf(config: Config) -> tuple[PolicyError, ...]:
+    """
+    Find all that is wrong with a configuration besides its form, such as a
+    record that can't be read.
+
+    Waits for the disk, but for no list and no network.
+    """
+    problems = Problems()
+    nothing = DomainSet.build([])
+    attempts: list[Callable[[], object]] = [
+        lambda: makePolicy(config, nothing, time.time()),
+        lambda: upstreamSpecs(config),
+        lambda: listSources(config),
+    ]
+    for attempt in attempts:
+        try:
+            attempt()
+        except (PolicyError, InvalidPolicy) as problem:
+            problems.add(problem)
+    return tuple(problems)
+
+
 def makeService(config: Config, reactor: Any) -> Guard:
     """
     Make the server.
 
-    @raise dnsguard.errors.PolicyError: The configuration can't be put into
-        force. So does L{dnsguard.policy.problems.InvalidPolicy}.
+    @raise InvalidPolicy: The configuration can't be put into force: all that is
+        wrong with it.
     """
-    return Guard(config, reactor)
+    try:
+        return Guard(config, reactor)
+    except (PolicyError, InvalidPolicy):
+        raise InvalidPolicy(problemsOf(config)) from None

@@ -12,12 +12,11 @@ from typing import Any
 
 from dnsguard.config.model import Config
 from dnsguard.config.sections.server import ListenProtocol, ServerConfig
-from dnsguard.interfaces import IReplayStore
 from dnsguard.replay import pathInUse
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import ServerLimits
 from dnsguard.server.factory import GuardServerFactory
-from dnsguard.server.listeners import IDatagramListener, ListenerService
+from dnsguard.server.listeners import ListenerService, UDPListener
 from dnsguard.server.reply import ReplyLimits
 from dnsguard.server.stream import StreamLimits
 
@@ -68,17 +67,21 @@ def listenerCount(server: ServerConfig) -> int:
 
 
 def makeListeners(
-    config: Config, reactor: Any, server: GuardServerFactory, replay: IReplayStore
+    config: Config, reactor: Any, server: GuardServerFactory, replay: Any
 ) -> ListenerService:
     """
     Make the service that listens.
+
+    @param replay: The L{IReplayStore <dnsguard.interfaces.IReplayStore>}; a
+        compiled one, where L{pathInUse} says that compiled ones are used.
     """
     settings = config.server
+    byDefault = settings.listen == ServerConfig().listen
     compiled, _ = pathInUse()
     makeListener = None
     if compiled:
 
-        def makeListener(bound: socket.socket, address: ListenAddress) -> IDatagramListener:
+        def makeListener(bound: socket.socket, address: ListenAddress) -> UDPListener:
             from dnsguard.replay.listener import CompiledDatagramListener
 
             return CompiledDatagramListener(
@@ -89,12 +92,12 @@ def makeListeners(
         reactor,
         server,
         [
-            ListenAddress(address.host, address.port, address.optional)
+            # A machine without IPv6 can still run on the packaged defaults.
+            ListenAddress(address.host, address.port, byDefault and ":" in address.host)
             for address in settings.listen
         ],
         streams=server.streams if ListenProtocol.TCP in settings.protocols else None,
         datagrams=ListenProtocol.UDP in settings.protocols,
-        reusePort=settings.reusePort,
         sockets=listenerCount(settings) if compiled else 1,
         makeListener=makeListener,
         replay=replay,

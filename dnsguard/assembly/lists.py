@@ -21,7 +21,7 @@ from dnsguard.services.listfetch import Fetcher
 from dnsguard.services.listsource import ListSource
 from dnsguard.services.liststore import ListStore
 
-__all__ = ["listSources", "makeBlocklists"]
+__all__ = ["blocklistSettings", "listSources", "makeBlocklists"]
 
 
 def listSources(config: Config) -> tuple[ListSource, ...]:
@@ -31,6 +31,20 @@ def listSources(config: Config) -> tuple[ListSource, ...]:
     @raise dnsguard.errors.PolicyError: Nothing can be read from a URL.
     """
     return tuple(ListSource(name, url) for url, name in sourceURLs(config).items())
+
+
+def blocklistSettings(config: Config) -> dict[str, Any]:
+    """
+    Say how lists are kept fresh, as L{BlocklistService.configure} takes it.
+    """
+    blocklists = config.blocklists
+    health = blocklists.healthCheck
+    return {
+        "refreshInterval": blocklists.refreshInterval,
+        "failOnAny": health is not None and health.enabled and health.failOnAny,
+        "timeout": blocklists.requestTimeout,
+        "maxSize": blocklists.maxSize,
+    }
 
 
 def makeBlocklists(
@@ -45,8 +59,7 @@ def makeBlocklists(
     @param onChange: As L{BlocklistService} takes it.
     @param now: Seconds since the epoch.
     """
-    blocklists = config.blocklists
-    health = blocklists.healthCheck
+    settings = blocklistSettings(config)
     store = ListStore(config.statePath("lists"))
 
     def inThread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -57,13 +70,13 @@ def makeBlocklists(
         Agent(
             reactor,
             BrowserLikePolicyForHTTPS(),
-            connectTimeout=min(10.0, blocklists.requestTimeout),
+            connectTimeout=min(10.0, settings["timeout"]),
             pool=HTTPConnectionPool(reactor, persistent=False),
         ),
         store,
         inThread,
-        timeout=blocklists.requestTimeout,
-        maxSize=blocklists.maxSize,
+        timeout=settings["timeout"],
+        maxSize=settings["maxSize"],
         now=now,
     )
     return BlocklistService(
@@ -74,7 +87,7 @@ def makeBlocklists(
         inThread,
         onChange=onChange,
         sources=listSources(config),
-        refreshInterval=blocklists.refreshInterval,
-        failOnAny=health is not None and health.enabled and health.failOnAny,
+        refreshInterval=settings["refreshInterval"],
+        failOnAny=settings["failOnAny"],
         now=now,
     )

@@ -9,7 +9,9 @@ operator's C{.tac} file can say the same things without any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from dnsguard.config.model import Config
 from dnsguard.config.sections.clients import GroupConfig, GroupSafeSearchConfig
@@ -20,15 +22,23 @@ from dnsguard.config.sections.filtering import (
     ScheduledPauseConfig,
     YouTubeMode,
 )
+from dnsguard.errors import PolicyError
 from dnsguard.policy.blockedresponse import BlockedResponse
-from dnsguard.policy.build import FamilyTimeSpec, GroupSpec, PolicySpec, RulesSpec
+from dnsguard.policy.build import FamilyTimeSpec, GroupSpec, PolicySpec, RulesSpec, build
 from dnsguard.policy.clients import ClientSpec
+from dnsguard.policy.domainset import DomainSet
+from dnsguard.policy.group import RuleParts, RulesFactory
+from dnsguard.policy.hostsfile import parseHosts
 from dnsguard.policy.localrecords import RecordSpec
+from dnsguard.policy.problems import InvalidPolicy, Problems
+from dnsguard.policy.ruleset import RuleSet
 from dnsguard.policy.safesearch import SafeSearchSpec
 from dnsguard.policy.schedule import WindowSpec
+from dnsguard.policy.snapshot import Policy
 from dnsguard.policy.specialnames import SpecialNamesSpec
+from dnsguard.policy.view import Rules
 
-__all__ = ["policySpec", "sourceURLs"]
+__all__ = ["makePolicy", "policySpec", "sourceURLs"]
 
 _ENGINES = ("google", "bing", "duckduckgo", "ecosia", "pixabay", "yandex", "brave")
 
@@ -189,8 +199,81 @@ def _groupSafeSearch(
 def _specialNames(config: Config) -> SpecialNamesSpec:
     return SpecialNamesSpec(
         switches=config.specialNames.switches,
-        routed=tuple(
-            domain for route in config.conditionalForwarding for domain in route.domains
-        ),
+        routed=tuple(domain for route in config.conditionalForwarding for domain in route.domains),
         routedPlace="conditional_forwarding",
     )
+
+
+def rulesFactory(domains: DomainSet) -> RulesFactory:
+    """
+    Make what makes rules, with the lists that are loaded.
+    """
+
+    def make(parts: RuleParts) -> Rules:
+        rules, problems = RuleSet.compile(
+            parts.place,
+            allow=parts.allow,
+            deny=parts.deny,
+            familyTime=parts.familyTime,
+            paused=parts.paused,
+            lists=domains.select(parts.sources) if parts.sources else None,
+        )
+        if problems:
+            raise InvalidPolicy(problems)
+        return rules
+
+    return make
+
+
+def readHosts(paths: Iterable[str]) -> tuple[list[RecordSpec], list[PolicyError]]:
+    """
+    Read hosts files. Waits for the disk.
+
+    @return: Their records, and what in them makes none.
+    @raise PolicyError: A file can't be read.
+    """
+    records: list[RecordSpec] = []
+    rejected: list[PolicyError] = []
+    for number, path in enumerate(paths):
+        try:
+            text = Path(path).read_text("utf-8", "replace")
+        except OSError as reason:
+            why = os.strerror(reason.errno) if reason.errno else str(reason)
+            raise PolicyError(f"hosts_files[{number}]", f"{path}: {why.lower()}") from reason
+        hosts = parseHosts(text, path)
+        records += hosts.records
+        rejected += hosts.rejected
+    return records, rejected
+
+
+def makePolicy(
+    config: Config,
+    domains: DomainSet,
+    now: float,
+    pauses: Mapping[str, float] | None = None,
+) -> tuple[Policy, list[PolicyError]]:
+    """
+    Make the policy that the configuration wants. Waits for the disk and takes
+    its time: not for the reactor's thread once it runs.
+
+    @param domains: All lists that are loaded.
+    @param now: Seconds since the epoch.
+    @param pauses: Pauses that go on.
+    @return: The policy, and what in the hosts files was passed over.
+    @raise InvalidPolicy: All that is wrong.
+    """
+    problems = Problems()
+    imported: list[RecordSpec] = []
+    rejected: list[PolicyError] = []
+    try:
+        imported, rejected = readHosts(config.hostsFiles)
+    except PolicyError as problem:
+        problems.add(problem)
+    policy: Policy | None = None
+    try:
+        policy = build(policySpec(config, imported), rulesFactory(domains), now=now, pauses=pauses)
+    except (PolicyError, InvalidPolicy) as problem:
+        problems.add(problem)
+    problems.check()
+    assert policy is not None
+    return policy, rejected

@@ -67,6 +67,4 @@ def upstreamSet(config: Config, factory: UpstreamFactory) -> UpstreamSet:
 
     @raise PolicyError: An address can't be asked.
     """
-    return factory.upstreamSet(
-        upstreamSpecs(config), Strategy(config.resolverStrategy.value)
-    )
+    return factory.upstreamSet(upstreamSpecs(config), Strategy(config.resolverStrategy.value))

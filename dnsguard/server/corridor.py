@@ -110,6 +110,8 @@ class Corridor:
 
     @ivar resolver: The L{dnsguard.interfaces.IAnswerer} that is asked; it may
         be replaced at any time.
+    @ivar observers: Those who are told of each query answered; may be replaced
+        at any time.
     @ivar limits: The L{ServerLimits}; C{answerSeconds} is read once, the
         others may be replaced at any time.
     @ivar counters: The L{ServerCounters}.
@@ -146,7 +148,7 @@ class Corridor:
             self.limits.answerSeconds, self._expire, clock
         )
         self._policies = policies
-        self._observers = tuple(observers)
+        self.observers = tuple(observers)
         self._replay = replay
         self._seconds = time.monotonic if clock is None else clock.seconds
         self._wallClock = wallClock
@@ -337,7 +339,7 @@ class Corridor:
                 finished - began,
                 error,
             )
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.queryAnswered(event)
         except Exception:
             counters.unobserved += 1

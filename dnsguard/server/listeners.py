@@ -12,8 +12,10 @@ then those under way get a short time, then the sockets close.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -29,12 +31,44 @@ from dnsguard.errors import ListenError
 from dnsguard.interfaces import IReplayStore
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import Corridor
-from dnsguard.server.counters import DatagramCounters, StreamCounters
+from dnsguard.server.counters import StreamCounters
 from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.sockets import bindDatagram, bindStream, isMissing
 from dnsguard.server.stream import StreamFactory
 
-__all__ = ["IListenReactor", "ListenerService"]
+__all__ = ["IListenReactor", "ListenerService", "UDPListener"]
+
+
+class UDPListener(Protocol):
+    """
+    Something that reads requests from one UDP socket and sends the replies.
+    """
+
+    @property
+    def counters(self) -> Any:
+        """
+        What has become of datagrams so far.
+        """
+
+    def startReading(self) -> None:
+        """
+        Take requests. Once.
+        """
+
+    def stopReading(self) -> None:
+        """
+        Take no more requests; replies are still sent.
+        """
+
+    def close(self) -> None:
+        """
+        Close the socket.
+        """
+
+    def getHost(self) -> tuple[str, int]:
+        """
+        The address and port it is bound to.
+        """
 
 
 class IListenReactor(IReactorFDSet, IReactorSocket, IReactorTime):
@@ -61,6 +95,8 @@ class ListenerService(Service):
         streams: StreamFactory | None = None,
         datagrams: bool = True,
         reusePort: bool = False,
+        sockets: int = 1,
+        makeListener: Callable[[socket.socket, ListenAddress], UDPListener] | None = None,
         receiveBuffer: int = 0,
         replay: IReplayStore | None = None,
         drainSeconds: float = 2.0,
@@ -73,7 +109,12 @@ class ListenerService(Service):
         @param streams: Makes the protocols of TCP connections; L{None}: don't
             listen for any.
         @param datagrams: Listen for UDP?
-        @param reusePort: Share the ports with other processes or listeners.
+        @param reusePort: Share the ports with other processes. Without, a port
+            that anybody else has is an error, however many C{sockets} there are.
+        @param sockets: How many UDP sockets of this service share each
+            address.
+        @param makeListener: Makes the listener for a bound UDP socket, as
+            L{DatagramListener} is made if this is L{None}.
         @param receiveBuffer: Octets of requests that the system may hold for
             each UDP socket; 0 leaves it alone.
         @param replay: Where finished replies to datagrams may be found.
@@ -86,11 +127,13 @@ class ListenerService(Service):
         self._addresses = tuple(addresses)
         self._wantsDatagrams = datagrams
         self._reusePort = reusePort
+        self._sockets = sockets
+        self._makeListener = makeListener or self._plainListener
         self._receiveBuffer = receiveBuffer
         self._replay = replay
         self._drainSeconds = drainSeconds
         self._bound: list[tuple[ListenAddress, socket.socket]] = []
-        self._datagrams: list[DatagramListener] = []
+        self._datagrams: list[UDPListener] = []
         self._ports: list[IListeningPort] = []
 
     # Starting.
@@ -119,7 +162,7 @@ class ListenerService(Service):
                 self._listenForDatagrams(address, each)
             else:
                 self._listenForStreams(address, each)
-        hosts = (f"{protocol} {address}" for protocol, address in self.getHosts())
+        hosts = dict.fromkeys(f"{protocol} {address}" for protocol, address in self.getHosts())
         self.log.info("listening on {addresses}", addresses=", ".join(hosts))
 
     def _bindAll(self) -> None:
@@ -136,10 +179,7 @@ class ListenerService(Service):
     def _bind(self, address: ListenAddress) -> None:
         try:
             if self._wantsDatagrams:
-                each = bindDatagram(
-                    address, reusePort=self._reusePort, receiveBuffer=self._receiveBuffer
-                )
-                self._bound.append((address, each))
+                self._bindDatagrams(address)
             if self.streams is not None:
                 self._bound.append((address, bindStream(address, reusePort=self._reusePort)))
         except ListenError as reason:
@@ -148,8 +188,26 @@ class ListenerService(Service):
                 raise
             self.log.info("{reason}; going on without it", reason=str(reason))
 
-    def _listenForDatagrams(self, address: ListenAddress, bound: socket.socket) -> None:
-        listener = DatagramListener(
+    def _bindDatagrams(self, address: ListenAddress) -> None:
+        """
+        Bind all UDP sockets for one address.
+        """
+        first = bindDatagram(address, reusePort=self._reusePort, receiveBuffer=self._receiveBuffer)
+        if self._sockets == 1:
+            self._bound.append((address, first))
+            return
+        # A port that may be shared can be had though another server has it. So
+        # the first socket, which shares with nobody unless told to, only shows
+        # that the port is free, and which one it is.
+        host, port = first.getsockname()[:2]
+        first.close()
+        shared = attrs.evolve(address, host=host, port=port)
+        for _ in range(self._sockets):
+            each = bindDatagram(shared, reusePort=True, receiveBuffer=self._receiveBuffer)
+            self._bound.append((shared, each))
+
+    def _plainListener(self, bound: socket.socket, address: ListenAddress) -> UDPListener:
+        return DatagramListener(
             bound,
             self._server,
             self._reactor,
@@ -157,6 +215,9 @@ class ListenerService(Service):
             replay=self._replay,
             now=None if self._replay is None else self._reactor.seconds,
         )
+
+    def _listenForDatagrams(self, address: ListenAddress, bound: socket.socket) -> None:
+        listener = self._makeListener(bound, address)
         self._datagrams.append(listener)
         listener.startReading()
 
@@ -182,7 +243,7 @@ class ListenerService(Service):
         return hosts
 
     @property
-    def datagramCounters(self) -> list[DatagramCounters]:
+    def datagramCounters(self) -> list[Any]:
         """
         The counters of each UDP socket, as long as the service runs.
         """

@@ -130,6 +130,7 @@ class BlocklistService(Service):
         self._nextFull = 0.0
         self._failedRounds = 0
         self._counts = Statistics()
+        self._restored: Deferred[None] = Deferred()
         self.lists = BlockLists(DomainSet.build([]), ())
         self._note(self._sources, {}, {})
 
@@ -144,6 +145,45 @@ class BlocklistService(Service):
             octets=self.lists.domains.header.size,
             failedSources=sum(bool(status.error) for status in self.lists.statuses),
         )
+
+    @property
+    def sources(self) -> Sources:
+        """
+        The lists that are kept fresh.
+        """
+        return self._sources
+
+    def configure(
+        self, *, refreshInterval: float, failOnAny: bool, timeout: float, maxSize: int
+    ) -> None:
+        """
+        Do otherwise from now on.
+
+        @param refreshInterval: As the constructor takes it, likewise
+            C{failOnAny}.
+        @param timeout: As L{Fetcher} takes it, likewise C{maxSize}.
+        """
+        self._fetcher.configure(timeout=timeout, maxSize=maxSize)
+        self._failOnAny = failOnAny
+        if refreshInterval == self._interval:
+            return
+        self._interval = refreshInterval
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+            self._nextFull = self._clock.seconds() + 0.9 * refreshInterval
+            self._plan()
+
+    def whenRestored(self) -> Deferred[None]:
+        """
+        Wait for what is on disk.
+
+        @return: A Deferred that fires when the lists of the last run have been
+            handed to C{onChange}, or when it is clear that there are none.
+            Cancelling it changes nothing.
+        """
+        waiting: Deferred[None] = Deferred()
+        self._restored.addCallback(lambda _: None if waiting.called else waiting.callback(None))
+        return waiting
 
     def startService(self) -> None:
         """
@@ -276,6 +316,8 @@ class BlocklistService(Service):
                 self.log.error("block lists aren't restored: {reason}", reason=str(reason))
             else:
                 self._announce()
+        if not self._restored.called:
+            self._restored.callback(None)
         await self._tick()
 
     async def _restore(self, copies: dict[str, StoredCopy]) -> None:

@@ -143,6 +143,15 @@ class Fetcher:
         self._maxSize = maxSize
         self._now = now
 
+    def configure(self, *, timeout: float, maxSize: int) -> None:
+        """
+        Do otherwise from now on.
+
+        @param timeout: As the constructor takes it, likewise C{maxSize}.
+        """
+        self._timeout = timeout
+        self._maxSize = maxSize
+
     def fetch(self, source: ListSource, known: StoredCopy | None) -> Deferred[StoredCopy]:
         """
         Bring a source's copy up to date.

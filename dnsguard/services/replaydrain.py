@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -53,14 +52,13 @@ class ReplayDrainService(Service):
         self._interval = interval
         self._loop = LoopingCall(self.drain)
         self._loop.clock = clock
-        self._ended: Deferred[object] = succeed(None)
 
     def startService(self) -> None:
         """
         Drain from now on.
         """
         super().startService()
-        self._ended = self._loop.start(self._interval, now=False)
+        self._loop.start(self._interval, now=False)
 
     def stopService(self) -> None:
         """

@@ -33,7 +33,6 @@ class RuleSetFactoryTests(SynchronousTestCase):
         from dnsguard.policy.domainset import (  # type: ignore[import-not-found,unused-ignore]
             DomainSet,
         )
-
         from dnsguard.policy.rulefactory import RuleSetFactory
 
         lists = DomainSet.build(
