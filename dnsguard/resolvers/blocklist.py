@@ -18,8 +18,8 @@ from twisted.names import dns
 from dnsguard.answer import Answer, Outcome
 from dnsguard.policy.blockedresponse import BlockedResponse, BlockMode
 from dnsguard.policy.decision import Attribution, RuleKind
-from dnsguard.policy.view import View
 from dnsguard.query import ClientQuery
+from dnsguard.resolvers.policy import PolicyAnswerer
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import AA, QR, Layout
 
@@ -43,27 +43,10 @@ _SERVER_LABEL = b"\x02ns"
 _MAILBOX_LABEL = b"\x0ahostmaster"
 
 
-class BlocklistResolver:
+class BlocklistResolver(PolicyAnswerer):
     """
     Answers queries for blocked names.
-
-    An element of an L{AnswererChain}: C{answer} is all it has.
     """
-
-    def __init__(self, policies: Any) -> None:
-        """
-        @param policies: An L{IPolicies <dnsguard.interfaces.IPolicies>}: where
-            the view of a query that brings none is looked up.
-        """
-        self._policies = policies
-
-    def viewOfStrangers(self) -> View:
-        """
-        Give the view for a query that comes without one: what a client gets
-        that is in no group, never "no rules".
-        """
-        view: View = self._policies.current.defaultView
-        return view
 
     def answer(self, query: ClientQuery) -> Answer | None:
         """
@@ -72,7 +55,7 @@ class BlocklistResolver:
         @return: L{None} for a name that no rule blocks, and for classes other
             than IN, which no rule speaks of.
         """
-        view = query.view or self.viewOfStrangers()
+        view = self.viewOf(query)
         if query.cls not in (dns.IN, _ANY):
             return None
         decision = view.rules.decide(query.qname, query.type)

@@ -18,6 +18,7 @@ from twisted.names import dns
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.query import ClientQuery, wireToName
+from dnsguard.resolvers.base import Answerer
 from dnsguard.upstream.coalesce import Coalescer
 from dnsguard.upstream.exchange import NETWORK_ERROR
 from dnsguard.upstream.routes import UpstreamSet
@@ -33,7 +34,7 @@ BLOCKED = 15
 UNFORWARDED_SECONDS = 3600
 
 
-class ForwardingResolver:
+class ForwardingResolver(Answerer):
     """
     Answers by asking upstream.
 
@@ -61,6 +62,7 @@ class ForwardingResolver:
         @param maxExchanges: How many questions may be under way.
         @param maxWaiters: How many may wait for one of them.
         """
+        super().__init__()
         self.upstreams = upstreams
         self.timeout = timeout
         self.unforwarded = 0
