@@ -266,7 +266,7 @@ class Corridor:
         result.addCallback(partial(self._finish, exchange))
         result.addErrback(self._broken)
         if exchange.respond is None:
-            result.cancel()
+            self._abandon(result)
 
     def _answerOf(self, exchange: _Exchange, failure: Failure) -> Answer:
         if exchange.respond is None:
@@ -299,7 +299,16 @@ class Corridor:
         self.counters.expired += 1
         self._finish(exchange, _SERVFAIL, "no answer in time")
         if exchange.answering is not None:
-            exchange.answering.cancel()
+            self._abandon(exchange.answering)
+
+    def _abandon(self, answering: Deferred[Any]) -> None:
+        """
+        Tell an answerer to stop, though it be too broken to be told.
+        """
+        try:
+            answering.cancel()
+        except Exception:
+            self._broken(Failure())
 
     def _finish(self, exchange: _Exchange, result: Any, error: str = "") -> None:
         """

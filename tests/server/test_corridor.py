@@ -445,6 +445,22 @@ class WaitingTests(CorridorTestCase):
         self.assertEqual(len(self.replies), 1)
         self.assertEqual(len(self.observer.events), 1)
 
+    def test_answererThatCantBeStopped(self) -> None:
+        """
+        An answerer that breaks when told to stop does no harm to others whose
+        time is up as well.
+        """
+
+        def cancel(deferred: Deferred[Answer | None]) -> None:
+            raise ZeroDivisionError
+
+        self.answers.make = lambda query: Deferred(cancel)
+        self.ask(requestFor())
+        self.ask(requestFor())
+        self.clock.advance(10)
+        self.assertEqual((len(self.replies), len(self.server.pending)), (2, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class ObserverTests(CorridorTestCase):
     """
