@@ -269,6 +269,9 @@ class Corridor:
             self._abandon(result)
 
     def _answerOf(self, exchange: _Exchange, failure: Failure) -> Answer:
+        """
+        The answer to give when an answerer has failed.
+        """
         if exchange.respond is None:
             # Replied to already; most likely it was therefore cancelled.
             return _SERVFAIL
@@ -284,6 +287,9 @@ class Corridor:
         return _SERVFAIL
 
     def _complain(self, kind: str, failure: Failure, text: str) -> None:
+        """
+        Log a failure, once in a while for each kind.
+        """
         throttle = self._throttles.get(kind)
         if throttle is None:
             throttle = self._throttles[kind] = Throttle(_LOG_SECONDS, self._seconds)
@@ -333,21 +339,14 @@ class Corridor:
         truncated = isTruncated(reply)
         if truncated:
             counters.truncated += 1
+        size = len(reply) if sent else 0
+        took, writing = finished - query.received, finished - began
+        event = QueryEvent(query, answer, self._wallClock(), took, size, 0.0, writing, error)
         try:
-            if answer.replaySeconds > 0 and not truncated and self._replay is not None:
-                self._remember(self._replay, exchange, answer, reply)
-            event = QueryEvent(
-                query,
-                answer,
-                self._wallClock(),
-                finished - query.received,
-                len(reply) if sent else 0,
-                0.0,
-                finished - began,
-                error,
-            )
             for observer in self._observers:
                 observer.queryAnswered(event)
+            if answer.replaySeconds > 0 and not truncated and self._replay is not None:
+                self._remember(self._replay, exchange, answer, reply)
         except Exception:
             counters.unobserved += 1
             self._complain("unobserved", Failure(), "a query couldn't be noted: {reason}")

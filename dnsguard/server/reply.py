@@ -97,7 +97,6 @@ def compose(
     records = _records(query, answer, limits)
     if records is None:
         records, answer = _NO_RECORDS, _UNSPEAKABLE
-    body, counts, essential = records
     edns = layout.edns
     rCode = answer.rCode
     if edns is None and rCode > 15:
@@ -113,26 +112,15 @@ def compose(
         flags |= AD
     opt = b"" if edns is None else _opt(edns, rCode, query.transport, limits)
     room = _room(query.transport, edns, limits) - layout.questionEnd - len(opt)
-    if len(body) > room:
-        # RFC 2181 §9: what is merely additional may be missing without TC ...
-        body, counts = body[:essential], (counts[0], counts[1], 0)
-        if essential > room:
-            # ... and of the rest a part is worse than none.
-            body, counts = b"", (0, 0, 0)
-            flags = (flags | TC) & ~AD
-    if opt and answer.extendedError is not None:
-        opt = _explained(opt, answer.extendedError, room - len(body))
-    answers, authority, additional = counts
+    if len(records[0]) > room:
+        records, flags = _fitted(records, flags, room)
+    body, (answers, authority, additional), _ = records
     if opt:
         additional += 1
-    return b"".join(
-        (
-            _HEADER.pack(layout.id, flags, 1, answers, authority, additional),
-            request[HEADER_SIZE : layout.questionEnd],
-            body,
-            opt,
-        )
-    )
+        if answer.extendedError is not None:
+            opt = _explained(opt, answer.extendedError, room - len(body))
+    header = _HEADER.pack(layout.id, flags, 1, answers, authority, additional)
+    return b"".join((header, request[HEADER_SIZE : layout.questionEnd], body, opt))
 
 
 def isTruncated(reply: bytes) -> bool:
@@ -243,6 +231,18 @@ def _explained(opt: bytes, reason: ExtendedError, room: int) -> bytes:
     )
 
 
+def _fitted(records: _Records, flags: int, room: int) -> tuple[_Records, int]:
+    """
+    What can be said of too many records, and the flags that say so.
+    """
+    body, counts, essential = records
+    if essential <= room:
+        # RFC 2181 §9: what is merely additional may be missing without TC ...
+        return (body[:essential], (counts[0], counts[1], 0), essential), flags
+    # ... and of the rest a part is worse than none.
+    return _NO_RECORDS, (flags | TC) & ~AD
+
+
 def _records(query: ClientQuery, answer: Answer, limits: ReplyLimits) -> _Records | None:
     """
     The records of an answer, with their TTLs capped, as they can stand behind
@@ -282,8 +282,4 @@ def _refitted(
     # Twisted Names stops at what it can't decode, without a word.
     if tuple(map(len, sections)) != found.counts[1:]:
         raise ValueError("records that can't be decoded")
-    fitting = Answer.fromRecords(*sections, outcome=answer.outcome)
-    wire, found = fitting.encoded(query.question)
-    if found.name != query.qname:
-        raise ValueError("a name that can't be encoded")
-    return wire, found
+    return Answer.fromRecords(*sections, outcome=answer.outcome).encoded(query.question)
