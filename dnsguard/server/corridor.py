@@ -110,6 +110,8 @@ class Corridor:
 
     @ivar resolver: The L{dnsguard.interfaces.IAnswerer} that is asked; it may
         be replaced at any time.
+    @ivar observers: Those who are told of each query answered; may be replaced
+        at any time.
     @ivar limits: The L{ServerLimits}; C{answerSeconds} is read once, the
         others may be replaced at any time.
     @ivar counters: The L{ServerCounters}.
@@ -146,7 +148,7 @@ class Corridor:
             self.limits.answerSeconds, self._expire, clock
         )
         self._policies = policies
-        self._observers = tuple(observers)
+        self.observers = tuple(observers)
         self._replay = replay
         self._seconds = time.monotonic if clock is None else clock.seconds
         self._wallClock = wallClock
@@ -336,20 +338,26 @@ class Corridor:
         counters.answered += 1
         if not sent:
             counters.undelivered += 1
-        truncated = isTruncated(reply)
-        if truncated:
-            counters.truncated += 1
-        size = len(reply) if sent else 0
-        took, writing = finished - query.received, finished - began
-        event = QueryEvent(query, answer, self._wallClock(), took, size, 0.0, writing, error)
         try:
-            for observer in self._observers:
+            event = QueryEvent(
+                query,
+                answer,
+                self._wallClock(),
+                finished - query.received,
+                len(reply) if sent else 0,
+                0.0,
+                finished - began,
+                error,
+            )
+            for observer in self.observers:
                 observer.queryAnswered(event)
-            if answer.replaySeconds > 0 and not truncated and self._replay is not None:
-                self._remember(self._replay, exchange, answer, reply)
         except Exception:
             counters.unobserved += 1
             self._complain("unobserved", Failure(), "a query couldn't be noted: {reason}")
+        if isTruncated(reply):
+            counters.truncated += 1
+        elif answer.replaySeconds > 0 and self._replay is not None:
+            self._remember(self._replay, exchange, answer, reply)
 
     def _reply(self, exchange: _Exchange, result: Any) -> tuple[Answer, bytes]:
         """
@@ -390,4 +398,8 @@ class Corridor:
             answer.attribution,
             answer,
         )
-        replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
+        try:
+            replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
+        except Exception:
+            self.counters.unobserved += 1
+            self._complain("unobserved", Failure(), "a reply couldn't be kept: {reason}")

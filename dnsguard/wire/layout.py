@@ -124,7 +124,17 @@ def scan(message: bytes) -> Layout:
     if len(message) < HEADER_SIZE:
         raise MalformedMessage("shorter than a header")
     id, flags, questions, answers, authorities, additionals = HEADER.unpack_from(message)
-    name, type, cls, at = _scanQuestions(message, questions)
+    name, type, cls = b"", 0, 0
+    at = HEADER_SIZE
+    for number in range(questions):
+        end = _skipName(message, at)
+        if end + 4 > len(message):
+            raise MalformedMessage("question cut short")
+        if number == 0:
+            # Nothing stands before it that a pointer in it could point at.
+            name = message[at:end].lower()
+            type, cls = _QUESTION.unpack_from(message, end)
+        at = end + 4
     questionEnd = at
     ttls: list[int] = []
     at, least, _, opt = _scanSection(message, at, answers, ttls, False)
@@ -155,27 +165,6 @@ def scan(message: bytes) -> Layout:
         (questionEnd, authorityStart, additionalStart),
         at,
     )
-
-
-def _scanQuestions(message: bytes, questions: int) -> tuple[bytes, int, int, int]:
-    """
-    Scan the question section.
-
-    @return: The first question's name, type and class, and the offset behind
-        the last question.
-    """
-    name, type, cls = b"", 0, 0
-    at = HEADER_SIZE
-    for number in range(questions):
-        end = _skipName(message, at)
-        if end + 4 > len(message):
-            raise MalformedMessage("question cut short")
-        if number == 0:
-            # Nothing stands before it that a pointer in it could point at.
-            name = message[at:end].lower()
-            type, cls = _QUESTION.unpack_from(message, end)
-        at = end + 4
-    return name, type, cls, at
 
 
 def _scanSection(

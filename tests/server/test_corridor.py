@@ -542,6 +542,16 @@ class ReplayTests(CorridorTestCase):
         self.ask(requestFor())
         self.assertEqual((self.replay.kept, len(self.replies)), ({}, 3))
 
+    def test_brokenStore(self) -> None:
+        """
+        A store that fails costs neither the reply nor the word to observers.
+        """
+        replay: Any = object()
+        self.server = self.corridor(replay=replay)
+        self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
+        self.assertEqual((len(self.observer.events), self.server.counters.unobserved), (1, 1))
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
     def test_policyReplaced(self) -> None:
         """
         What was decided under a policy that is no more isn't remembered.
