@@ -35,7 +35,14 @@ from dnsguard.server.counters import ServerCounters
 from dnsguard.server.door import Respond
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.pending import PendingQueries
-from dnsguard.server.reply import ReplyLimits, badVersion, compose, isTruncated, refuse
+from dnsguard.server.reply import (
+    ReplyLimits,
+    badVersion,
+    compose,
+    isTruncated,
+    minimalAnswer,
+    refuse,
+)
 from dnsguard.throttle import Throttle
 from dnsguard.wire.edns import InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
@@ -54,8 +61,6 @@ _REFUSALS = {
 
 _ASKED = frozenset({Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED})
 """What is a query to the observers, if not always to the chain."""
-
-_MINIMAL_TTL = 3600
 
 _LOG_SECONDS = 60.0
 """The least time between two log entries for the same kind of failure."""
@@ -93,15 +98,6 @@ class _Exchange:
         self.policy = policy
         self.respond: Respond | None = respond
         self.answering: Deferred[Any] | None = None
-
-
-def _minimal(query: ClientQuery) -> Answer:
-    """
-    The answer to ANY (RFC 8482 §4.2).
-    """
-    payload = dns.Record_HINFO(b"RFC8482", b"", _MINIMAL_TTL)
-    record = dns.RRHeader(query.name.name, dns.HINFO, dns.IN, _MINIMAL_TTL, payload)
-    return Answer.fromRecords([record], outcome=Outcome.LOCAL)
 
 
 class Corridor:
@@ -196,7 +192,7 @@ class Corridor:
                 if verdict is Verdict.ADMIT:
                     self._ask(exchange)
                 elif verdict is Verdict.MINIMAL:
-                    self._finish(exchange, _minimal(exchange.query))
+                    self._finish(exchange, minimalAnswer(exchange.query))
                 else:
                     self._finish(exchange, _REFUSED)
                 return True

@@ -22,7 +22,15 @@ from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AA, AD, CD, HEADER_SIZE, QR, RA, RD, TC, Layout, scan
 from dnsguard.wire.rewrite import withoutOPT, withTTLs
 
-__all__ = ["MAX_MESSAGE", "ReplyLimits", "badVersion", "compose", "isTruncated", "refuse"]
+__all__ = [
+    "MAX_MESSAGE",
+    "ReplyLimits",
+    "badVersion",
+    "compose",
+    "isTruncated",
+    "minimalAnswer",
+    "refuse",
+]
 
 MAX_MESSAGE = 65535
 """Octets in a message over a stream (RFC 1035 §4.2.2)."""
@@ -37,6 +45,7 @@ _HEADER = struct.Struct("!HHHHHH")
 _OPT = struct.Struct("!BHHBBHH")
 _OPTION = struct.Struct("!HH")
 _DNSSEC_OK = 0x8000
+_MINIMAL_TTL = 3600
 _OPT_TYPE = 41
 _BADVERS = 16
 _OPCODE = 0x7800
@@ -171,6 +180,15 @@ def badVersion(request: bytes, layout: Layout, limits: ReplyLimits) -> bytes:
     reply = bytearray(refuse(request, _BADVERS & 15, limits, layout))
     reply[-_OPT.size + 5] = _BADVERS >> 4
     return bytes(reply)
+
+
+def minimalAnswer(query: ClientQuery) -> Answer:
+    """
+    The answer to ANY: one HINFO record that says why (RFC 8482 §4.2).
+    """
+    payload = dns.Record_HINFO(b"RFC8482", b"", _MINIMAL_TTL)
+    record = dns.RRHeader(query.name.name, dns.HINFO, dns.IN, _MINIMAL_TTL, payload)
+    return Answer.fromRecords([record], outcome=Outcome.LOCAL)
 
 
 def _room(transport: Transport, edns: EDNS | None, limits: ReplyLimits) -> int:
