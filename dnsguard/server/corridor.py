@@ -44,7 +44,7 @@ from dnsguard.server.reply import (
     refuse,
 )
 from dnsguard.throttle import Throttle
-from dnsguard.wire.edns import InvalidOPT
+from dnsguard.wire.edns import ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ __all__ = ["Corridor", "ServerLimits"]
 
 _SERVFAIL = Answer.failure(dns.ESERVER, Outcome.SERVFAIL)
 _REFUSED = Answer.failure(dns.EREFUSED, Outcome.REFUSED)
-_REFUSALS = {
-    Verdict.FORMERR: dns.EFORMAT,
-    Verdict.NOTIMP: dns.ENOTIMP,
-}
+_TOO_MANY = ExtendedError(0, "too many queries are waiting")
+_TOO_LATE = ExtendedError(0, "no answer in time")
+_REFUSALS = {Verdict.FORMERR: dns.EFORMAT, Verdict.NOTIMP: dns.ENOTIMP}
 
 _ASKED = frozenset({Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED})
 """What is a query to the observers, if not always to the chain."""
@@ -256,7 +255,7 @@ class Corridor:
         if not result.called or result.paused:
             if len(self.pending) >= self.limits.pending:
                 self.counters.overloaded += 1
-                self._finish(exchange, _SERVFAIL, "too many queries are waiting")
+                self._giveUp(exchange, _TOO_MANY)
             else:
                 exchange.answering = result
                 self.pending.add(exchange)
@@ -286,7 +285,7 @@ class Corridor:
 
     def _complain(self, kind: str, failure: Failure, text: str) -> None:
         """
-        Log a failure, once in a while for each kind.
+        Log a failure, once in a while.
         """
         throttle = self._throttles.get(kind)
         if throttle is None:
@@ -301,9 +300,16 @@ class Corridor:
         Answer a query that has waited too long.
         """
         self.counters.expired += 1
-        self._finish(exchange, _SERVFAIL, "no answer in time")
+        self._giveUp(exchange, _TOO_LATE)
         if exchange.answering is not None:
             self._abandon(exchange.answering)
+
+    def _giveUp(self, exchange: _Exchange, reason: ExtendedError) -> None:
+        """
+        Answer a query without the chain's answer.
+        """
+        answer = Answer.failure(dns.ESERVER, Outcome.SERVFAIL, extendedError=reason)
+        self._finish(exchange, answer, reason.text)
 
     def _abandon(self, answering: Deferred[Any]) -> None:
         """

@@ -19,7 +19,7 @@ from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplaySto
 from dnsguard.query import Asker, ClientQuery, Transport
 from dnsguard.server.corridor import Corridor, ServerLimits
 from dnsguard.server.reply import ReplyLimits
-from dnsguard.wire.edns import EDNS
+from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AD, CD, QR, RA, RD, TC, Layout, scan
 from dnsguard.wire.names import fromText
 from tests.support.answering import (
@@ -420,7 +420,9 @@ class WaitingTests(CorridorTestCase):
         self.assertEqual(scan(self.replies[0]).rCode, dns.ESERVER)
         self.assertEqual((self.cancelled, self.server.counters.expired), (1, 1))
         self.assertEqual((len(self.server.pending), len(self.replies)), (0, 1))
-        self.assertEqual(self.observer.events[0].error, "no answer in time")
+        (event,) = self.observer.events
+        self.assertEqual(event.error, "no answer in time")
+        self.assertEqual(event.answer.extendedError, ExtendedError(0, "no answer in time"))
         self.assertEqual(self.server.counters.failed, 0)
 
     def test_answererThatWontStop(self) -> None:
