@@ -33,6 +33,7 @@ from dnsguard.server.address import unpack
 from dnsguard.server.admission import Verdict, judge, judgeHeader
 from dnsguard.server.counters import ServerCounters
 from dnsguard.server.door import Respond
+from dnsguard.server.exchange import Exchange
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.pending import PendingQueries
 from dnsguard.server.reply import (
@@ -81,24 +82,6 @@ class ServerLimits:
     answerSeconds: float = 20.0
 
 
-class _Exchange:
-    """
-    One request on its way: what the reply to it will need.
-    """
-
-    __slots__ = ("answering", "layout", "policy", "query", "request", "respond")
-
-    def __init__(
-        self, request: bytes, layout: Layout, query: ClientQuery, policy: Any, respond: Respond
-    ) -> None:
-        self.request = request
-        self.layout = layout
-        self.query = query
-        self.policy = policy
-        self.respond: Respond | None = respond
-        self.answering: Deferred[Any] | None = None
-
-
 class Corridor:
     """
     The way of every request.
@@ -139,7 +122,7 @@ class Corridor:
         self.resolver = resolver
         self.limits = ServerLimits() if limits is None else limits
         self.counters = ServerCounters()
-        self.pending: PendingQueries[_Exchange] = PendingQueries(
+        self.pending: PendingQueries[Exchange] = PendingQueries(
             self.limits.answerSeconds, self._expire, clock
         )
         self._policies = policies
@@ -209,7 +192,7 @@ class Corridor:
         address: bytes,
         transport: Transport,
         respond: Respond,
-    ) -> _Exchange:
+    ) -> Exchange:
         """
         Make the query of a well-formed request with one question.
         """
@@ -237,9 +220,9 @@ class Corridor:
             received=self._seconds(),
             view=view,
         )
-        return _Exchange(request, layout, query, policy, respond)
+        return Exchange(request, layout, query, policy, respond)
 
-    def _ask(self, exchange: _Exchange) -> None:
+    def _ask(self, exchange: Exchange) -> None:
         """
         Ask the chain, and see that its answer, or the want of one, is the
         end of the matter.
@@ -265,7 +248,7 @@ class Corridor:
         if exchange.respond is None:
             self._abandon(result)
 
-    def _answerOf(self, exchange: _Exchange, failure: Failure) -> Answer:
+    def _answerOf(self, exchange: Exchange, failure: Failure) -> Answer:
         """
         The answer to give when an answerer has failed.
         """
@@ -295,7 +278,7 @@ class Corridor:
             reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
             self.log.failure(text + " ({times} times)", failure, reason=reason, times=times)
 
-    def _expire(self, exchange: _Exchange) -> None:
+    def _expire(self, exchange: Exchange) -> None:
         """
         Answer a query that has waited too long.
         """
@@ -304,7 +287,7 @@ class Corridor:
         if exchange.answering is not None:
             self._abandon(exchange.answering)
 
-    def _giveUp(self, exchange: _Exchange, reason: ExtendedError) -> None:
+    def _giveUp(self, exchange: Exchange, reason: ExtendedError) -> None:
         """
         Answer a query without the chain's answer.
         """
@@ -320,7 +303,7 @@ class Corridor:
         except Exception:
             self._broken(Failure())
 
-    def _finish(self, exchange: _Exchange, result: Any, error: str = "") -> None:
+    def _finish(self, exchange: Exchange, result: Any, error: str = "") -> None:
         """
         Reply, and tell those who want to know. The first time counts: an
         answer that comes after the time was up is nobody's.
@@ -361,7 +344,7 @@ class Corridor:
         elif answer.replaySeconds > 0 and self._replay is not None:
             self._remember(self._replay, exchange, answer, reply)
 
-    def _reply(self, exchange: _Exchange, result: Any) -> tuple[Answer, bytes]:
+    def _reply(self, exchange: Exchange, result: Any) -> tuple[Answer, bytes]:
         """
         Make the reply, and say of which answer.
         """
@@ -378,7 +361,7 @@ class Corridor:
             return _SERVFAIL, compose(request, layout, query, _SERVFAIL, replies)
 
     def _remember(
-        self, replay: IReplayStore, exchange: _Exchange, answer: Answer, reply: bytes
+        self, replay: IReplayStore, exchange: Exchange, answer: Answer, reply: bytes
     ) -> None:
         """
         Keep a reply for replay, unless the policy it was made under has

@@ -250,5 +250,5 @@ def liveObjects() -> int:
     How many objects of the kinds that a request makes there are.
     """
     gc.collect()
-    kinds = {"ClientQuery", "Answer", "_Exchange", "Deferred", "Layout", "StreamProtocol"}
+    kinds = {"ClientQuery", "Answer", "Exchange", "Deferred", "Layout", "StreamProtocol"}
     return sum(type(each).__name__ in kinds for each in gc.get_objects())
