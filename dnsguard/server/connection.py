@@ -16,7 +16,12 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
@@ -88,6 +93,10 @@ class StreamProtocol(Protocol, TimeoutMixin):
         Wait for a query.
         """
         self.factory.connected(self)
+        if ITCPTransport.providedBy(self.transport):
+            # A reply is whole: waiting for more to send along costs a client
+            # with several queries its round trip.
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self._settle(True)
 

@@ -33,11 +33,19 @@ from dnsguard.server.address import unpack
 from dnsguard.server.admission import Verdict, judge, judgeHeader
 from dnsguard.server.counters import ServerCounters
 from dnsguard.server.door import Respond
+from dnsguard.server.exchange import Exchange
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.pending import PendingQueries
-from dnsguard.server.reply import ReplyLimits, badVersion, compose, isTruncated, refuse
+from dnsguard.server.reply import (
+    ReplyLimits,
+    badVersion,
+    compose,
+    isTruncated,
+    minimalAnswer,
+    refuse,
+)
 from dnsguard.throttle import Throttle
-from dnsguard.wire.edns import InvalidOPT
+from dnsguard.wire.edns import ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
 
 if TYPE_CHECKING:
@@ -47,15 +55,12 @@ __all__ = ["Corridor", "ServerLimits"]
 
 _SERVFAIL = Answer.failure(dns.ESERVER, Outcome.SERVFAIL)
 _REFUSED = Answer.failure(dns.EREFUSED, Outcome.REFUSED)
-_REFUSALS = {
-    Verdict.FORMERR: dns.EFORMAT,
-    Verdict.NOTIMP: dns.ENOTIMP,
-}
+_TOO_MANY = ExtendedError(0, "too many queries are waiting")
+_TOO_LATE = ExtendedError(0, "no answer in time")
+_REFUSALS = {Verdict.FORMERR: dns.EFORMAT, Verdict.NOTIMP: dns.ENOTIMP}
 
 _ASKED = frozenset({Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED})
 """What is a query to the observers, if not always to the chain."""
-
-_MINIMAL_TTL = 3600
 
 _LOG_SECONDS = 60.0
 """The least time between two log entries for the same kind of failure."""
@@ -75,33 +80,6 @@ class ServerLimits:
     replies: ReplyLimits = attrs.field(factory=ReplyLimits)
     pending: int = 10_000
     answerSeconds: float = 20.0
-
-
-class _Exchange:
-    """
-    One request on its way: what the reply to it will need.
-    """
-
-    __slots__ = ("answering", "layout", "policy", "query", "request", "respond")
-
-    def __init__(
-        self, request: bytes, layout: Layout, query: ClientQuery, policy: Any, respond: Respond
-    ) -> None:
-        self.request = request
-        self.layout = layout
-        self.query = query
-        self.policy = policy
-        self.respond: Respond | None = respond
-        self.answering: Deferred[Any] | None = None
-
-
-def _minimal(query: ClientQuery) -> Answer:
-    """
-    The answer to ANY (RFC 8482 §4.2).
-    """
-    payload = dns.Record_HINFO(b"RFC8482", b"", _MINIMAL_TTL)
-    record = dns.RRHeader(query.name.name, dns.HINFO, dns.IN, _MINIMAL_TTL, payload)
-    return Answer.fromRecords([record], outcome=Outcome.LOCAL)
 
 
 class Corridor:
@@ -144,7 +122,7 @@ class Corridor:
         self.resolver = resolver
         self.limits = ServerLimits() if limits is None else limits
         self.counters = ServerCounters()
-        self.pending: PendingQueries[_Exchange] = PendingQueries(
+        self.pending: PendingQueries[Exchange] = PendingQueries(
             self.limits.answerSeconds, self._expire, clock
         )
         self._policies = policies
@@ -196,7 +174,7 @@ class Corridor:
                 if verdict is Verdict.ADMIT:
                     self._ask(exchange)
                 elif verdict is Verdict.MINIMAL:
-                    self._finish(exchange, _minimal(exchange.query))
+                    self._finish(exchange, minimalAnswer(exchange.query))
                 else:
                     self._finish(exchange, _REFUSED)
                 return True
@@ -214,7 +192,7 @@ class Corridor:
         address: bytes,
         transport: Transport,
         respond: Respond,
-    ) -> _Exchange:
+    ) -> Exchange:
         """
         Make the query of a well-formed request with one question.
         """
@@ -242,9 +220,9 @@ class Corridor:
             received=self._seconds(),
             view=view,
         )
-        return _Exchange(request, layout, query, policy, respond)
+        return Exchange(request, layout, query, policy, respond)
 
-    def _ask(self, exchange: _Exchange) -> None:
+    def _ask(self, exchange: Exchange) -> None:
         """
         Ask the chain, and see that its answer, or the want of one, is the
         end of the matter.
@@ -260,7 +238,7 @@ class Corridor:
         if not result.called or result.paused:
             if len(self.pending) >= self.limits.pending:
                 self.counters.overloaded += 1
-                self._finish(exchange, _SERVFAIL, "too many queries are waiting")
+                self._giveUp(exchange, _TOO_MANY)
             else:
                 exchange.answering = result
                 self.pending.add(exchange)
@@ -268,9 +246,12 @@ class Corridor:
         result.addCallback(partial(self._finish, exchange))
         result.addErrback(self._broken)
         if exchange.respond is None:
-            result.cancel()
+            self._abandon(result)
 
-    def _answerOf(self, exchange: _Exchange, failure: Failure) -> Answer:
+    def _answerOf(self, exchange: Exchange, failure: Failure) -> Answer:
+        """
+        The answer to give when an answerer has failed.
+        """
         if exchange.respond is None:
             # Replied to already; most likely it was therefore cancelled.
             return _SERVFAIL
@@ -286,6 +267,9 @@ class Corridor:
         return _SERVFAIL
 
     def _complain(self, kind: str, failure: Failure, text: str) -> None:
+        """
+        Log a failure, once in a while.
+        """
         throttle = self._throttles.get(kind)
         if throttle is None:
             throttle = self._throttles[kind] = Throttle(_LOG_SECONDS, self._seconds)
@@ -294,16 +278,32 @@ class Corridor:
             reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
             self.log.failure(text + " ({times} times)", failure, reason=reason, times=times)
 
-    def _expire(self, exchange: _Exchange) -> None:
+    def _expire(self, exchange: Exchange) -> None:
         """
         Answer a query that has waited too long.
         """
         self.counters.expired += 1
-        self._finish(exchange, _SERVFAIL, "no answer in time")
+        self._giveUp(exchange, _TOO_LATE)
         if exchange.answering is not None:
-            exchange.answering.cancel()
+            self._abandon(exchange.answering)
 
-    def _finish(self, exchange: _Exchange, result: Any, error: str = "") -> None:
+    def _giveUp(self, exchange: Exchange, reason: ExtendedError) -> None:
+        """
+        Answer a query without the chain's answer.
+        """
+        answer = Answer.failure(dns.ESERVER, Outcome.SERVFAIL, extendedError=reason)
+        self._finish(exchange, answer, reason.text)
+
+    def _abandon(self, answering: Deferred[Any]) -> None:
+        """
+        Tell an answerer to stop, though it be too broken to be told.
+        """
+        try:
+            answering.cancel()
+        except Exception:
+            self._broken(Failure())
+
+    def _finish(self, exchange: Exchange, result: Any, error: str = "") -> None:
         """
         Reply, and tell those who want to know. The first time counts: an
         answer that comes after the time was up is nobody's.
@@ -323,12 +323,7 @@ class Corridor:
         counters.answered += 1
         if not sent:
             counters.undelivered += 1
-        truncated = isTruncated(reply)
-        if truncated:
-            counters.truncated += 1
         try:
-            if answer.replaySeconds > 0 and not truncated and self._replay is not None:
-                self._remember(self._replay, exchange, answer, reply)
             event = QueryEvent(
                 query,
                 answer,
@@ -344,8 +339,12 @@ class Corridor:
         except Exception:
             counters.unobserved += 1
             self._complain("unobserved", Failure(), "a query couldn't be noted: {reason}")
+        if isTruncated(reply):
+            counters.truncated += 1
+        elif answer.replaySeconds > 0 and self._replay is not None:
+            self._remember(self._replay, exchange, answer, reply)
 
-    def _reply(self, exchange: _Exchange, result: Any) -> tuple[Answer, bytes]:
+    def _reply(self, exchange: Exchange, result: Any) -> tuple[Answer, bytes]:
         """
         Make the reply, and say of which answer.
         """
@@ -362,7 +361,7 @@ class Corridor:
             return _SERVFAIL, compose(request, layout, query, _SERVFAIL, replies)
 
     def _remember(
-        self, replay: IReplayStore, exchange: _Exchange, answer: Answer, reply: bytes
+        self, replay: IReplayStore, exchange: Exchange, answer: Answer, reply: bytes
     ) -> None:
         """
         Keep a reply for replay, unless the policy it was made under has
@@ -384,4 +383,8 @@ class Corridor:
             answer.attribution,
             answer,
         )
-        replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
+        try:
+            replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
+        except Exception:
+            self.counters.unobserved += 1
+            self._complain("unobserved", Failure(), "a reply couldn't be kept: {reason}")

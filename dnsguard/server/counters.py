@@ -84,6 +84,7 @@ class DatagramCounters:
     @ivar dropped: Replies dropped with too many waiting already.
     @ivar unsent: Replies the system refused to send.
     @ivar errors: Errors while receiving, such as a client's ICMP messages.
+    @ivar lookupErrors: Times that the replay store failed.
     """
 
     received: int = 0
@@ -94,3 +95,4 @@ class DatagramCounters:
     dropped: int = 0
     unsent: int = 0
     errors: int = 0
+    lookupErrors: int = 0

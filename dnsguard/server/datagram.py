@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
@@ -29,6 +30,7 @@ from dnsguard.server.address import pack
 from dnsguard.server.counters import DatagramCounters
 from dnsguard.server.door import RequestDoor
 from dnsguard.server.sockets import IP_PKTINFO
+from dnsguard.throttle import Throttle
 
 __all__ = ["DatagramListener"]
 
@@ -87,7 +89,8 @@ class DatagramListener:
         self._reactor = reactor
         self._wildcard = wildcard
         self._replay = replay
-        self._now = now
+        self._now = now or monotonic
+        self._throttle = Throttle(now=self._now)
         self._waiting: deque[_Waiting] = deque()
         self._sources: dict[bytes, _Ancillary] = {}
 
@@ -212,8 +215,8 @@ class DatagramListener:
             counters.portless += 1
             return
         address = pack(peer[0])
-        if self._replay is not None and self._now is not None:
-            reply = self._replay.lookup(request, address, self._now())
+        if self._replay is not None:
+            reply = self._lookUp(self._replay, request, address)
             if reply is not None:
                 counters.replayed += 1
                 self._send(peer, source, reply)
@@ -221,6 +224,20 @@ class DatagramListener:
         self._door.requestReceived(
             request, address, Transport.UDP, partial(self._send, peer, source)
         )
+
+    def _lookUp(self, replay: IReplayStore, request: bytes, address: bytes) -> bytes | None:
+        """
+        Look into the replay store. One that is broken costs time, not answers.
+        """
+        try:
+            found: bytes | None = replay.lookup(request, address, self._now())
+            return found
+        except Exception:
+            self.counters.lookupErrors += 1
+            times = self._throttle.allows()
+            if times:
+                self.log.failure("the replay store failed ({times} times)", times=times)
+            return None
 
     def _source(self, ancillary: _Ancillary) -> _Ancillary | None:
         """

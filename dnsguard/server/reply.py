@@ -22,7 +22,15 @@ from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AA, AD, CD, HEADER_SIZE, QR, RA, RD, TC, Layout, scan
 from dnsguard.wire.rewrite import withoutOPT, withTTLs
 
-__all__ = ["MAX_MESSAGE", "ReplyLimits", "badVersion", "compose", "isTruncated", "refuse"]
+__all__ = [
+    "MAX_MESSAGE",
+    "ReplyLimits",
+    "badVersion",
+    "compose",
+    "isTruncated",
+    "minimalAnswer",
+    "refuse",
+]
 
 MAX_MESSAGE = 65535
 """Octets in a message over a stream (RFC 1035 §4.2.2)."""
@@ -37,6 +45,7 @@ _HEADER = struct.Struct("!HHHHHH")
 _OPT = struct.Struct("!BHHBBHH")
 _OPTION = struct.Struct("!HH")
 _DNSSEC_OK = 0x8000
+_MINIMAL_TTL = 3600
 _OPT_TYPE = 41
 _BADVERS = 16
 _OPCODE = 0x7800
@@ -97,7 +106,6 @@ def compose(
     records = _records(query, answer, limits)
     if records is None:
         records, answer = _NO_RECORDS, _UNSPEAKABLE
-    body, counts, essential = records
     edns = layout.edns
     rCode = answer.rCode
     if edns is None and rCode > 15:
@@ -113,26 +121,15 @@ def compose(
         flags |= AD
     opt = b"" if edns is None else _opt(edns, rCode, query.transport, limits)
     room = _room(query.transport, edns, limits) - layout.questionEnd - len(opt)
-    if len(body) > room:
-        # RFC 2181 §9: what is merely additional may be missing without TC ...
-        body, counts = body[:essential], (counts[0], counts[1], 0)
-        if essential > room:
-            # ... and of the rest a part is worse than none.
-            body, counts = b"", (0, 0, 0)
-            flags = (flags | TC) & ~AD
-    if opt and answer.extendedError is not None:
-        opt = _explained(opt, answer.extendedError, room - len(body))
-    answers, authority, additional = counts
+    if len(records[0]) > room:
+        records, flags = _fitted(records, flags, room)
+    body, (answers, authority, additional), _ = records
     if opt:
         additional += 1
-    return b"".join(
-        (
-            _HEADER.pack(layout.id, flags, 1, answers, authority, additional),
-            request[HEADER_SIZE : layout.questionEnd],
-            body,
-            opt,
-        )
-    )
+        if answer.extendedError is not None:
+            opt = _explained(opt, answer.extendedError, room - len(body))
+    header = _HEADER.pack(layout.id, flags, 1, answers, authority, additional)
+    return b"".join((header, request[HEADER_SIZE : layout.questionEnd], body, opt))
 
 
 def isTruncated(reply: bytes) -> bool:
@@ -183,6 +180,15 @@ def badVersion(request: bytes, layout: Layout, limits: ReplyLimits) -> bytes:
     reply = bytearray(refuse(request, _BADVERS & 15, limits, layout))
     reply[-_OPT.size + 5] = _BADVERS >> 4
     return bytes(reply)
+
+
+def minimalAnswer(query: ClientQuery) -> Answer:
+    """
+    The answer to ANY: one HINFO record that says why (RFC 8482 §4.2).
+    """
+    payload = dns.Record_HINFO(b"RFC8482", b"", _MINIMAL_TTL)
+    record = dns.RRHeader(query.name.name, dns.HINFO, dns.IN, _MINIMAL_TTL, payload)
+    return Answer.fromRecords([record], outcome=Outcome.LOCAL)
 
 
 def _room(transport: Transport, edns: EDNS | None, limits: ReplyLimits) -> int:
@@ -243,6 +249,18 @@ def _explained(opt: bytes, reason: ExtendedError, room: int) -> bytes:
     )
 
 
+def _fitted(records: _Records, flags: int, room: int) -> tuple[_Records, int]:
+    """
+    What can be said of too many records, and the flags that say so.
+    """
+    body, counts, essential = records
+    if essential <= room:
+        # RFC 2181 §9: what is merely additional may be missing without TC ...
+        return (body[:essential], (counts[0], counts[1], 0), essential), flags
+    # ... and of the rest a part is worse than none.
+    return _NO_RECORDS, (flags | TC) & ~AD
+
+
 def _records(query: ClientQuery, answer: Answer, limits: ReplyLimits) -> _Records | None:
     """
     The records of an answer, with their TTLs capped, as they can stand behind
@@ -282,8 +300,4 @@ def _refitted(
     # Twisted Names stops at what it can't decode, without a word.
     if tuple(map(len, sections)) != found.counts[1:]:
         raise ValueError("records that can't be decoded")
-    fitting = Answer.fromRecords(*sections, outcome=answer.outcome)
-    wire, found = fitting.encoded(query.question)
-    if found.name != query.qname:
-        raise ValueError("a name that can't be encoded")
-    return wire, found
+    return Answer.fromRecords(*sections, outcome=answer.outcome).encoded(query.question)

@@ -11,8 +11,9 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor as globalReactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread
+from twisted.names import dns
 from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface.verify import verifyObject
 
@@ -179,6 +180,33 @@ class AnsweringTests(ListenerTestCase):
         """
         service = self.start(LOOPBACK, datagrams=False)
         self.assertEqual([protocol for protocol, _ in service.getHosts()], ["tcp"])
+
+
+class StockListenerTests(TestCase):
+    """
+    Tests for a server behind Twisted's own listeners.
+    """
+
+    async def test_stock(self) -> None:
+        """
+        A factory made of nothing but a resolver answers behind a stock
+        C{DNSDatagramProtocol}, and on connections that it accepts itself.
+        """
+        factory = GuardServerFactory(resolver=Answers())
+        udp = reactor.listenUDP(0, dns.DNSDatagramProtocol(factory), "127.0.0.1")
+        tcp = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        try:
+            address = ListenAddress("127.0.0.1", udp.getHost().port)
+            reply = await deferToThread(exchangeUDP, requestFor(), address)
+            self.assertEqual(scan(reply).counts, (1, 1, 0, 0))
+            address = ListenAddress("127.0.0.1", tcp.getHost().port)
+            octets = framed(requestFor(), requestFor())
+            self.assertEqual(len(await deferToThread(exchangeTCP, octets, address, 2)), 2)
+        finally:
+            await maybeDeferred(udp.stopListening)
+            await maybeDeferred(tcp.stopListening)
+            factory.streams.abort()
+            await factory.streams.whenEmpty()
 
 
 class StartingTests(ListenerTestCase):

@@ -10,11 +10,12 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dnsguard.query import Transport
@@ -195,6 +196,22 @@ class FramingTests(StreamTestCase):
         """
         self.protocol.dataReceived(framed(request(1, 65535)))
         self.assertEqual(len(self.door.requests[0]), 65535)
+
+    def test_noDelay(self) -> None:
+        """
+        Over TCP a reply doesn't wait for the client to confirm the one before.
+        """
+        set_: list[bool] = []
+
+        @implementer(ITCPTransport)
+        class TCPTransport(StringTransport):  # type: ignore[misc]
+            def setTcpNoDelay(self, enabled: bool) -> None:
+                set_.append(enabled)
+
+        protocol = self.factory.buildProtocol(PEER)
+        assert protocol is not None
+        protocol.makeConnection(TCPTransport())
+        self.assertEqual(set_, [True])
 
 
 class PipelineTests(StreamTestCase):

@@ -19,7 +19,7 @@ from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplaySto
 from dnsguard.query import Asker, ClientQuery, Transport
 from dnsguard.server.corridor import Corridor, ServerLimits
 from dnsguard.server.reply import ReplyLimits
-from dnsguard.wire.edns import EDNS
+from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AD, CD, QR, RA, RD, TC, Layout, scan
 from dnsguard.wire.names import fromText
 from tests.support.answering import (
@@ -420,7 +420,9 @@ class WaitingTests(CorridorTestCase):
         self.assertEqual(scan(self.replies[0]).rCode, dns.ESERVER)
         self.assertEqual((self.cancelled, self.server.counters.expired), (1, 1))
         self.assertEqual((len(self.server.pending), len(self.replies)), (0, 1))
-        self.assertEqual(self.observer.events[0].error, "no answer in time")
+        (event,) = self.observer.events
+        self.assertEqual(event.error, "no answer in time")
+        self.assertEqual(event.answer.extendedError, ExtendedError(0, "no answer in time"))
         self.assertEqual(self.server.counters.failed, 0)
 
     def test_answererThatWontStop(self) -> None:
@@ -444,6 +446,22 @@ class WaitingTests(CorridorTestCase):
         inner.callback(None)
         self.assertEqual(len(self.replies), 1)
         self.assertEqual(len(self.observer.events), 1)
+
+    def test_answererThatCantBeStopped(self) -> None:
+        """
+        An answerer that breaks when told to stop does no harm to others whose
+        time is up as well.
+        """
+
+        def cancel(deferred: Deferred[Answer | None]) -> None:
+            raise ZeroDivisionError
+
+        self.answers.make = lambda query: Deferred(cancel)
+        self.ask(requestFor())
+        self.ask(requestFor())
+        self.clock.advance(10)
+        self.assertEqual((len(self.replies), len(self.server.pending)), (2, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class ObserverTests(CorridorTestCase):
@@ -525,6 +543,16 @@ class ReplayTests(CorridorTestCase):
         self.facts["replaySeconds"] = 0.0
         self.ask(requestFor())
         self.assertEqual((self.replay.kept, len(self.replies)), ({}, 3))
+
+    def test_brokenStore(self) -> None:
+        """
+        A store that fails costs neither the reply nor the word to observers.
+        """
+        replay: Any = object()
+        self.server = self.corridor(replay=replay)
+        self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
+        self.assertEqual((len(self.observer.events), self.server.counters.unobserved), (1, 1))
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_policyReplaced(self) -> None:
         """

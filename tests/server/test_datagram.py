@@ -239,6 +239,18 @@ class ReplayTests(DatagramTestCase):
         self.assertEqual(self.replay.lookups[0], (b"known", b"\xc0\0\2\7", 4))
         self.assertEqual(self.listener.counters.replayed, 1)
 
+    def test_brokenStore(self) -> None:
+        """
+        A store that fails is counted, logged once in a while and done without.
+        """
+        replay: Any = object()
+        self.listener = self.listen(replay=replay, now=self.clock.seconds)
+        self.socket.incoming = [(b"one", PEER), (b"two", PEER)]
+        self.listener.doRead()
+        self.assertEqual(self.door.requests, [b"one", b"two"])
+        self.assertEqual(self.listener.counters.lookupErrors, 2)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
     def test_clockNeeded(self) -> None:
         """
         A store without a clock, or a clock without a store, is a mistake.

@@ -97,6 +97,15 @@ class HeaderTests(SynchronousTestCase):
         self.assertTrue(reply(requestFor(flags=RD | AD), answer)[1].flags & AD)
         self.assertTrue(reply(requestFor(edns=EDNS(dnssecOK=True)), answer)[1].flags & AD)
 
+    def test_noRecursion(self) -> None:
+        """
+        A server that has nobody to ask doesn't claim recursion.
+        """
+        limits = ReplyLimits(recursionAvailable=False)
+        request = requestFor()
+        self.assertFalse(reply(request, upstream(addresses(1)), limits=limits)[1].flags & RA)
+        self.assertFalse(scan(refuse(request, dns.EREFUSED, limits)).flags & RA)
+
     def test_letterCase(self) -> None:
         """
         The question comes back octet for octet, and the records behind it

@@ -90,6 +90,23 @@ class WithoutOPTTests(SynchronousTestCase):
         octets = struct.pack("!HHHHHH", 1, 0x8000, 1, 0, 0, 2) + QUESTION + opt + record
         self.assertRaises(MalformedMessage, withoutOPT, octets, scan(octets))
 
+    def test_brokenData(self) -> None:
+        """
+        Data in which names are expected and don't fit makes a message
+        malformed.
+        """
+        for type, data in (
+            (35, b"\0\1\0\1\xff"),
+            (35, b"\0\1\0\1\1u\0"),
+            (15, b"\0\1\5a"),
+            (5, b"\xc0"),
+            (5, b"\x80"),
+        ):
+            record = struct.pack("!BHHIH", 0, type, 1, 60, len(data)) + data
+            octets = struct.pack("!HHHHHH", 1, 0x8000, 1, 0, 0, 2) + QUESTION
+            octets += EDNS().encode() + record
+            self.assertRaises(MalformedMessage, withoutOPT, octets, scan(octets))
+
     @settings(max_examples=300, deadline=None)
     @given(messages(), st.data())
     def test_mutated(self, message: dns.Message, data: st.DataObject) -> None:
