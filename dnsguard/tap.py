@@ -28,6 +28,9 @@ from dnsguard.services.reload import Apply, ReloadService
 
 __all__ = ["Options", "TopService", "makeService"]
 
+_LOG_OCTETS = 10_000_000
+_LOG_FILES = 9
+
 Assemble = Callable[[Config, Any], IService]
 """Makes the service of a configuration and a reactor; provides L{IReloadable}."""
 
@@ -191,7 +194,9 @@ def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
     stream: Stream = sys.stdout
     if name != "-":
-        stream = logfile.LogFile.fromFullPath(name)
+        stream = logfile.LogFile.fromFullPath(
+            name, rotateLength=_LOG_OCTETS, maxRotatedFiles=_LOG_FILES
+        )
     elif not twistd.get("nodaemon", True):
         return None  # twistd refuses: a daemon has no standard output.
     return ApplicationLog(
