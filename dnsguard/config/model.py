@@ -183,7 +183,22 @@ class Config:
                     f"no group has the id {client.groupID!r}",
                     ("client_groups",),
                 )
+        yield from self._sourceFaults()
         yield from self._domainFaults()
+
+    def _sourceFaults(self) -> Iterator[Fault]:
+        """
+        A list's name means the same everywhere.
+        """
+        urls = {source.name: source.url for source in self.blocklists.sources}
+        for index, group in enumerate(self.clientGroups):
+            for number, source in enumerate(group.blocklist.sources):
+                if urls.setdefault(source.name, source.url) != source.url:
+                    yield Fault(
+                        ("client_groups", index, "blocklist", "sources", number, "name"),
+                        "another list has the same name and a different URL",
+                        ("blocklists",),
+                    )
 
     def _domainFaults(self) -> Iterator[Fault]:
         """

@@ -11,6 +11,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -101,6 +102,19 @@ class SourceConfig:
         unset="its URL, without what may be secret: user, password and query",
         meaning="What it is called in logs, rows and reports.",
     )
+
+    def faults(self) -> Iterator[Fault]:
+        """
+        A URL has a host, and a port only if that is one.
+        """
+        if self.url.startswith(("http://", "https://")):
+            try:
+                parts = urlsplit(self.url)
+                usable = bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                usable = False
+            if not usable:
+                yield Fault(("url",), "its host or port can't be read")
 
 
 def _windowFaults(start: str, end: str) -> Iterator[Fault]:

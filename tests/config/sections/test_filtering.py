@@ -80,6 +80,9 @@ class BlocklistsTests(SectionCase):
         """
         for text, path in [
             ("sources: ['ftp://lists.example/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://[::1/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://lists.example:x/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://:80/a']", "blocklists.sources[0].url"),
             ("sources: [{name: a}]", "blocklists.sources[0]"),
             ("sources: [a.txt, a.txt]", "blocklists.sources[1]"),
             ("sources: [{name: x, url: a}, {name: x, url: b}]", "blocklists.sources[1]"),
