@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -153,10 +154,8 @@ def makeService(
     top = TopService(applicationLog, apply)
     if applicationLog is not None:
         ApplicationLogService(applicationLog.writer).setServiceParent(top)
-    reloading = ReloadService(
-        lambda: load(source, environ), apply, reactor, reactor.getThreadPool()
-    )
-    reloading.setServiceParent(top)
+    again = partial(load, source, environ)
+    ReloadService(again, apply, reactor, reactor.getThreadPool()).setServiceParent(top)
     resolver.setServiceParent(top)
     return top
 
