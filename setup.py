@@ -101,7 +101,7 @@ setup(
         "Twisted[tls]>=24.11",
         "zope.interface>=6",
         "attrs>=23.2",
-        "click>=8.1",
+        "click>=8.2",
         "PyYAML>=6",
         "treq>=24.9",
         "idna>=3.7",

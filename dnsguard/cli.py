@@ -25,7 +25,10 @@ from twisted import __version__ as twistedVersion
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='For completion in bash: eval "$(_DNSGUARD_COMPLETE=bash_source dnsguard)"',
+)
 def main() -> None:
     """
     A filtering DNS resolver.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -27,6 +28,9 @@ from dnsguard.services.applog import ApplicationLogService
 from dnsguard.services.reload import Apply, ReloadService
 
 __all__ = ["Options", "TopService", "makeService"]
+
+_LOG_OCTETS = 10_000_000
+_LOG_FILES = 9
 
 Assemble = Callable[[Config, Any], IService]
 """Makes the service of a configuration and a reactor; provides L{IReloadable}."""
@@ -150,10 +154,8 @@ def makeService(
     top = TopService(applicationLog, apply)
     if applicationLog is not None:
         ApplicationLogService(applicationLog.writer).setServiceParent(top)
-    reloading = ReloadService(
-        lambda: load(source, environ), apply, reactor, reactor.getThreadPool()
-    )
-    reloading.setServiceParent(top)
+    again = partial(load, source, environ)
+    ReloadService(again, apply, reactor, reactor.getThreadPool()).setServiceParent(top)
     resolver.setServiceParent(top)
     return top
 
@@ -191,7 +193,9 @@ def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
     stream: Stream = sys.stdout
     if name != "-":
-        stream = logfile.LogFile.fromFullPath(name)
+        stream = logfile.LogFile.fromFullPath(
+            name, rotateLength=_LOG_OCTETS, maxRotatedFiles=_LOG_FILES
+        )
     elif not twistd.get("nodaemon", True):
         return None  # twistd refuses: a daemon has no standard output.
     return ApplicationLog(

@@ -106,9 +106,11 @@ def key(
             "deprecated": deprecated,
         }
     }
+    # What references stand for may be secret, and reprs get into logs.
+    secret = getattr(kind, "references", False) or getattr(kind, "secret", False)
     if default is _NEEDED:
-        return attrs.field(metadata=metadata, kw_only=True)
-    return attrs.field(default=default, metadata=metadata, kw_only=True)
+        default = attrs.NOTHING
+    return attrs.field(default=default, metadata=metadata, kw_only=True, repr=not secret)
 
 
 @functools.cache

@@ -18,13 +18,10 @@ import attrs
 from dnsguard.config.convert import Section
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Many, ScalarKind, Text
+from dnsguard.config.sections.blocklists import BlocklistsConfig
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.config.sections.clients import ClientIdentificationConfig, GroupConfig
-from dnsguard.config.sections.filtering import (
-    BlocklistsConfig,
-    ResponseConfig,
-    SafeSearchConfig,
-)
+from dnsguard.config.sections.filtering import ResponseConfig, SafeSearchConfig
 from dnsguard.config.sections.local import LocalRecordConfig, SpecialNamesConfig
 from dnsguard.config.sections.logs import LoggingConfig, RequestLogConfig
 from dnsguard.config.sections.server import ServerConfig
@@ -183,7 +180,22 @@ class Config:
                     f"no group has the id {client.groupID!r}",
                     ("client_groups",),
                 )
+        yield from self._sourceFaults()
         yield from self._domainFaults()
+
+    def _sourceFaults(self) -> Iterator[Fault]:
+        """
+        A list's name means the same everywhere.
+        """
+        urls = {source.name: source.url for source in self.blocklists.sources}
+        for index, group in enumerate(self.clientGroups):
+            for number, source in enumerate(group.blocklist.sources):
+                if urls.setdefault(source.name, source.url) != source.url:
+                    yield Fault(
+                        ("client_groups", index, "blocklist", "sources", number, "name"),
+                        "another list has the same name and a different URL",
+                        ("blocklists",),
+                    )
 
     def _domainFaults(self) -> Iterator[Fault]:
         """

@@ -10,6 +10,7 @@ what it can't keep up with is dropped and counted.
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import json
 import queue
@@ -88,6 +89,8 @@ class LineWriter:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="applog", daemon=True)
             self._thread.start()
+            # However the process ends: the last lines tell why.
+            atexit.register(self.stop)
 
     def stop(self, timeout: float = 2.0) -> None:
         """
@@ -98,6 +101,7 @@ class LineWriter:
         """
         thread = self._thread
         if thread is not None:
+            atexit.unregister(self.stop)
             self._lines.put(None)
             thread.join(timeout)
             if not thread.is_alive():

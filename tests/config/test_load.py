@@ -258,6 +258,19 @@ class ProblemTests(LoadCase):
         self.assertEqual(len(problems), 8, problems)
         self.assertNotIn("hunter2", "\n".join(problems))
 
+    def test_secretsInRepr(self) -> None:
+        """
+        Nor is it in what a configuration looks like in a log.
+        """
+        loaded = self.load(
+            "blocklists: {sources: ['https://x.example/a?${env:TOKEN}']}\n"
+            "upstreams: [{name: a, address: '${env:TOKEN}'}]\n",
+            {"TOKEN": "hunter2"},
+        )
+        self.assertIn("hunter2", loaded.config.blocklists.sources[0].url)
+        self.assertEqual(loaded.config.upstreams[0].address, "hunter2")
+        self.assertNotIn("hunter2", repr(loaded))
+
     def test_blame(self) -> None:
         """
         What is found out later is blamed on the value's place, or on the

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 
 from twisted.logger import ILogObserver, Logger, LogLevel
@@ -272,6 +275,29 @@ class LineWriterTests(SynchronousTestCase):
         writer = LineWriter(stream)
         writer.write("x")
         self.assertEqual(writer.failed, 1)
+
+    def test_crash(self) -> None:
+        """
+        The last lines of a process that ends without stopping anything are
+        written.
+        """
+        program = (
+            "import sys\n"
+            "from dnsguard.observers.applog import LineWriter\n"
+            "writer = LineWriter(sys.stdout)\n"
+            "writer.start()\n"
+            "for number in range(1000): writer.write(str(number))\n"
+            "raise SystemExit(3)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.stdout.splitlines(), [str(number) for number in range(1000)])
 
     def test_restart(self) -> None:
         """

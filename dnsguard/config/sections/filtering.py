@@ -1,16 +1,15 @@
 # -*- test-case-name: tests.config.sections.test_filtering -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-C{blocklists}, C{safe_search}, C{response}: what is filtered, and what is said
-instead.
+C{blocklists}, C{safe_search}: what is filtered, and when.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -25,7 +24,6 @@ __all__ = [
     "BlocklistsConfig",
     "FamilyTimeConfig",
     "HealthCheckConfig",
-    "ResponseConfig",
     "SafeSearchConfig",
     "ScheduledPauseConfig",
     "SourceConfig",
@@ -101,6 +99,19 @@ class SourceConfig:
         unset="its URL, without what may be secret: user, password and query",
         meaning="What it is called in logs, rows and reports.",
     )
+
+    def faults(self) -> Iterator[Fault]:
+        """
+        A URL has a host, and a port only if that is one.
+        """
+        if self.url.startswith(("http://", "https://")):
+            try:
+                parts = urlsplit(self.url)
+                usable = bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                usable = False
+            if not usable:
+                yield Fault(("url",), "its host or port can't be read")
 
 
 def _windowFaults(start: str, end: str) -> Iterator[Fault]:
@@ -314,65 +325,3 @@ class SafeSearchConfig:
         Each search engine's name, and whether it is made to be safe.
         """
         return tuple((name, getattr(self, name)) for name in ENGINES)
-
-
-_BLOCKED_WORDS = ("nxdomain", "nodata", "null_ip", "refused")
-# Not C{null}: that is how YAML says nothing at all.
-
-
-@attrs.frozen
-class BlockedAnswer(ScalarKind):
-    """
-    A kind: what is answered for a blocked name.
-    """
-
-    @property
-    def expected(self) -> str:
-        """
-        What is expected, in words.
-        """
-        return f"{', '.join(_BLOCKED_WORDS)} or an IP address"
-
-    def read(self, text: str) -> str:
-        """
-        Read one of the words, or an address into canonical text.
-        """
-        word = text.strip().lower()
-        if word in _BLOCKED_WORDS:
-            return word
-        if "%" in word:
-            raise ValueError("no zone can stand in a packet")
-        try:
-            return str(ipaddress.ip_address(word))
-        except ValueError:
-            raise ValueError("") from None
-
-
-@attrs.frozen
-class ResponseConfig:
-    """
-    What is answered for a blocked name.
-    """
-
-    blocked: tuple[str, ...] = key(
-        Many(BlockedAnswer(), least=1, single=True),
-        ("nxdomain",),
-        meaning="""``nxdomain``: there is no such name; ``nodata``: it has no such data;
-            ``null_ip``: ``0.0.0.0`` and ``::``; ``refused``; or IP addresses, which
-            are the answer to A or AAAA, whichever they fit, while other types
-            exist but are empty.""",
-    )
-    blockedTTL: float = key(
-        Duration(least=1, most=2**31 - 1),
-        3600.0,
-        meaning="How long clients may remember it.",
-    )
-
-    def faults(self) -> Iterator[Fault]:
-        """
-        A word stands alone.
-        """
-        if len(self.blocked) > 1:
-            for index, answer in enumerate(self.blocked):
-                if answer in _BLOCKED_WORDS:
-                    yield Fault(("blocked", index), f"{answer} doesn't go with anything else")

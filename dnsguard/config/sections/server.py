@@ -163,7 +163,9 @@ class ServerConfig:
         Addresses and protocols are named once each.
         """
         for name, values in (("listen", self.listen), ("protocols", self.protocols)):
+            seen: set[object] = set()
             for index, value in enumerate(values):
-                if value in values[:index]:
+                if value in seen:
                     word = value.value if isinstance(value, ListenProtocol) else value
                     yield Fault((name, index), f"{word} stands here twice")
+                seen.add(value)

@@ -108,6 +108,14 @@ def _addressFault(address: str) -> str:
     return ""
 
 
+def _publicName(address: str) -> str:
+    """
+    What an upstream that has no name is called.
+    """
+    scheme, separator, rest = address.rpartition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"
+
+
 @attrs.frozen
 class UpstreamConfig:
     """
@@ -125,8 +133,8 @@ class UpstreamConfig:
     )
     name: str = key(
         Text("a name", most=64),
-        attrs.Factory(lambda self: self.address, takes_self=True),
-        unset="its address",
+        attrs.Factory(lambda self: _publicName(self.address), takes_self=True),
+        unset="its address, without a path, which may be secret",
         meaning="What it is called in logs and rows.",
     )
     protocol: UpstreamProtocol | None = key(

@@ -123,3 +123,17 @@ class GroupTests(SectionCase):
             ("[{id: a, safe_search: {bing: perhaps}}]", "client_groups[0].safe_search.bing"),
         ]:
             self.assertEqual(self.paths(f"client_groups: {text}"), [path])
+
+    def test_sharedSources(self) -> None:
+        """
+        A list may be used by several groups; one name for two lists is
+        refused.
+        """
+        text = (
+            "blocklists: {sources: [{name: a, url: a.txt}]}\n"
+            "client_groups: [{id: x, blocklist: {sources: [{name: a, url: %s}]}}]\n"
+        )
+        self.config(text % "a.txt")
+        self.assertEqual(
+            self.paths(text % "b.txt"), ["client_groups[0].blocklist.sources[0].name"]
+        )

@@ -80,6 +80,9 @@ class BlocklistsTests(SectionCase):
         """
         for text, path in [
             ("sources: ['ftp://lists.example/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://[::1/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://lists.example:x/a']", "blocklists.sources[0].url"),
+            ("sources: ['https://:80/a']", "blocklists.sources[0].url"),
             ("sources: [{name: a}]", "blocklists.sources[0]"),
             ("sources: [a.txt, a.txt]", "blocklists.sources[1]"),
             ("sources: [{name: x, url: a}, {name: x, url: b}]", "blocklists.sources[1]"),
@@ -130,34 +133,3 @@ class SafeSearchTests(SectionCase):
             self.assertIs(
                 self.config(f"safe_search: {{youtube: {text}}}").safeSearch.youtube, mode
             )
-
-
-class ResponseTests(SectionCase):
-    """
-    Tests for C{response}.
-    """
-
-    def test_read(self) -> None:
-        """
-        The answer is a word, an address or several.
-        """
-        for text, blocked in [
-            ("NXDOMAIN", ("nxdomain",)),
-            ("null_ip", ("null_ip",)),
-            ("192.0.2.1", ("192.0.2.1",)),
-            ("['192.0.2.1', '2001:DB8::1']", ("192.0.2.1", "2001:db8::1")),
-        ]:
-            self.assertEqual(
-                self.config(f"response: {{blocked: {text}}}").response.blocked, blocked
-            )
-        self.assertEqual(self.config("").response.blockedTTL, 3600.0)
-
-    def test_refused(self) -> None:
-        """
-        Other words, words beside others and addresses with a zone are refused.
-        """
-        for text in ["drop", "[]", "[nxdomain, 192.0.2.1]", "'fe80::1%1'", "{a: b}"]:
-            self.assertTrue(
-                self.paths(f"response: {{blocked: {text}}}")[0].startswith("response.blocked")
-            )
-        self.assertEqual(self.paths("response: {blocked_ttl: 0}"), ["response.blocked_ttl"])

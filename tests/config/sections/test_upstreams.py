@@ -35,6 +35,17 @@ class UpstreamTests(SectionCase):
             ),
         )
 
+    def test_publicName(self) -> None:
+        """
+        A name made of an address leaves its path out.
+        """
+        for address, name in [
+            ("https://dns.example/secret", "https://dns.example"),
+            ("tcp://[::1]:53", "tcp://[::1]:53"),
+            ("9.9.9.9:53", "9.9.9.9:53"),
+        ]:
+            self.assertEqual(UpstreamConfig(address=address).name, name)
+
     def test_badAddresses(self) -> None:
         """
         What can't be dialled is refused, with a reason.
