@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from dnsguard.errors import PolicyError
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.clients import Clients, ClientSpec
 from dnsguard.policy.group import (
     GroupPlan,
@@ -123,8 +124,7 @@ class PolicySpec:
     @ivar timeZone: The zone of all windows by its IANA name; empty: the
         server's own.
     @ivar timeZonePlace: Where it was written.
-    @ivar blockedResponse: How a blocked name is answered, see
-        L{dnsguard.policy.view.View}; L{None} for that view's default.
+    @ivar blockedResponse: What those who ask for a blocked name are told.
     """
 
     rules: RulesSpec = attrs.field(factory=RulesSpec)
@@ -138,7 +138,7 @@ class PolicySpec:
     specialNames: SpecialNamesSpec = attrs.field(factory=SpecialNamesSpec)
     timeZone: str = ""
     timeZonePlace: str = "time_zone"
-    blockedResponse: Any = None
+    blockedResponse: BlockedResponse = attrs.field(factory=BlockedResponse)
 
 
 def noRules(parts: RuleParts) -> Rules:
@@ -229,12 +229,12 @@ class _Builder:
             LocalRecords.NONE,
         )
         names = self.attempt(lambda: SpecialNames.build(spec.specialNames), SpecialNames.NONE)
-        view = View(
-            records=records, specialNames=names, safeSearch=self.safeSearch(spec.safeSearch)
+        return View(
+            records=records,
+            specialNames=names,
+            safeSearch=self.safeSearch(spec.safeSearch),
+            blockedResponse=spec.blockedResponse,
         )
-        if spec.blockedResponse is not None:
-            view = attrs.evolve(view, blockedResponse=spec.blockedResponse)
-        return view
 
     def safeSearch(self, spec: SafeSearchSpec) -> SafeSearch:
         """

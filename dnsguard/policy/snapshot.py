@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.asker import Asker
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.clients import Clients, ClientSpec
 from dnsguard.policy.group import GroupPlan
 from dnsguard.policy.interfaces import IPolicies
@@ -87,7 +88,7 @@ class Policy:
         records: LocalRecords | Iterable[tuple[str, str, str]] = (),
         safeSearch: SafeSearch = SafeSearch.NONE,
         specialNames: SpecialNames | None = None,
-        blockedResponse: Any = None,
+        blockedResponse: BlockedResponse | None = None,
         groups: Mapping[str, Any] | None = None,
         clients: Mapping[str, str] | None = None,
     ) -> Policy:
@@ -99,6 +100,7 @@ class Policy:
             nothing is blocked.
         @param records: Local records, as name, type and value.
         @param specialNames: L{None} for all of them.
+        @param blockedResponse: L{None} for "no such name".
         @param groups: By group id: the rules of that group, instead.
         @param clients: By address or network: the id of its group.
         @raise InvalidPolicy: All that is wrong.
@@ -113,9 +115,8 @@ class Policy:
             records=records,
             safeSearch=safeSearch,
             specialNames=SpecialNames.of(SpecialName) if specialNames is None else specialNames,
+            blockedResponse=blockedResponse or BlockedResponse(),
         )
-        if blockedResponse is not None:
-            everybody = attrs.evolve(everybody, blockedResponse=blockedResponse)
         plans = [GroupPlan.fixed(everybody)]
         for groupID, rules in (groups or {}).items():
             view = attrs.evolve(everybody, groupID=groupID, rules=_rules(rules))

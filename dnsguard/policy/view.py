@@ -6,10 +6,11 @@ What one client group sees: the rules that hold for its members.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.decision import Attribution, Decision
 from dnsguard.policy.localrecords import LocalRecords
 from dnsguard.policy.safesearch import SafeSearch
@@ -70,9 +71,7 @@ class View:
     @ivar records: The names the operator answers for.
     @ivar specialNames: The names that never belong to the public DNS.
     @ivar safeSearch: The names of search engines that are led elsewhere.
-    @ivar blockedResponse: How a blocked name is answered: a
-        L{dnsguard.policy.blockedresponse.BlockedResponse}, or L{None} for the
-        way it is done where nothing is said.
+    @ivar blockedResponse: What those who ask for a blocked name are told.
     """
 
     number: int = 0
@@ -82,7 +81,7 @@ class View:
     records: LocalRecords = LocalRecords.NONE
     specialNames: SpecialNames = SpecialNames.NONE
     safeSearch: SafeSearch = SafeSearch.NONE
-    blockedResponse: Any = None
+    blockedResponse: BlockedResponse = attrs.field(factory=BlockedResponse)
 
     @property
     def treatment(self) -> tuple[object, ...]:
