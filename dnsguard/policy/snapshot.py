@@ -144,6 +144,16 @@ class Policy:
         asker = self.clients.identify(packed)
         return asker, self.views[self.places.get(asker.groupID, 0)]
 
+    def viewOf(self, groupID: str = "") -> View:
+        """
+        Give what a group sees; an empty id is for those in none.
+
+        @raise PolicyError: There is no such group.
+        """
+        if groupID not in self.places:
+            self._check(groupID)
+        return self.views[self.places[groupID]]
+
     def holds(self, view: View) -> bool:
         """
         Is this one of the policy's views? An answer made under another one

@@ -34,14 +34,14 @@ class RuleSetFactoryTests(SynchronousTestCase):
             DomainSet,
         )
 
-        from dnsguard.policy.rulefactory import RuleSetFactory
-
         lists = DomainSet.build(
             [
                 ("pro", [(fromText("ads.example.org"), 1)]),
                 ("kids", [(fromText("games.example.org"), 2)]),
             ]
         )
+        from dnsguard.policy.rulefactory import RuleSetFactory
+
         self.factory: Any = RuleSetFactory(lists)
 
     def test_parts(self) -> None:
