@@ -124,8 +124,7 @@ class PolicySpec:
     @ivar timeZone: The zone of all windows by its IANA name; empty: the
         server's own.
     @ivar timeZonePlace: Where it was written.
-    @ivar blockedResponse: How a blocked name is answered, see
-        L{dnsguard.policy.view.View}; L{None} for that view's default.
+    @ivar blockedResponse: What those who ask for a blocked name are told.
     """
 
     rules: RulesSpec = attrs.field(factory=RulesSpec)

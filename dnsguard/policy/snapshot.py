@@ -100,32 +100,29 @@ class Policy:
             nothing is blocked.
         @param records: Local records, as name, type and value.
         @param specialNames: L{None} for all of them.
+        @param blockedResponse: L{None} for "no such name".
         @param groups: By group id: the rules of that group, instead.
         @param clients: By address or network: the id of its group.
         @raise InvalidPolicy: All that is wrong.
         """
-        if not isinstance(records, LocalRecords):
-            records = LocalRecords.build(
-                RecordSpec(*record, place=f"records[{number}]")
-                for number, record in enumerate(records)
-            )
         everybody = View(
             rules=_rules(blocklist),
-            records=records,
+            records=_records(records),
             safeSearch=safeSearch,
             specialNames=SpecialNames.of(SpecialName) if specialNames is None else specialNames,
             blockedResponse=blockedResponse or BlockedResponse(),
         )
-        plans = [GroupPlan.fixed(everybody)]
-        for groupID, rules in (groups or {}).items():
-            view = attrs.evolve(everybody, groupID=groupID, rules=_rules(rules))
-            plans.append(GroupPlan.fixed(view))
-        specs = [
+        own = (
+            attrs.evolve(everybody, groupID=groupID, rules=_rules(rules))
+            for groupID, rules in (groups or {}).items()
+        )
+        specs = (
             ClientSpec(address, groupID=groupID, place=f"clients[{address!r}]")
             for address, groupID in (clients or {}).items()
-        ]
+        )
         known = Clients.build(specs, [*(groups or ()), DEFAULT_GROUP])
-        return cls.make(tuple(plans), known, now=0.0)
+        plans = tuple(map(GroupPlan.fixed, (everybody, *own)))
+        return cls.make(plans, known, now=0.0)
 
     @property
     def defaultView(self) -> View:
@@ -142,6 +139,16 @@ class Policy:
         """
         asker = self.clients.identify(packed)
         return asker, self.views[self.places.get(asker.groupID, 0)]
+
+    def viewOf(self, groupID: str = "") -> View:
+        """
+        Give what a group sees; an empty id is for those in none.
+
+        @raise PolicyError: There is no such group.
+        """
+        if groupID not in self.places:
+            self._check(groupID)
+        return self.views[self.places[groupID]]
 
     def holds(self, view: View) -> bool:
         """
@@ -270,6 +277,17 @@ def _rules(blocklist: Any) -> Rules:
         blocklist = RuleSet(lists=blocklist)
     rules: Rules = blocklist
     return rules
+
+
+def _records(records: LocalRecords | Iterable[tuple[str, str, str]]) -> LocalRecords:
+    """
+    Take local records, or have them read.
+    """
+    if isinstance(records, LocalRecords):
+        return records
+    return LocalRecords.build(
+        RecordSpec(*record, place=f"records[{number}]") for number, record in enumerate(records)
+    )
 
 
 @implementer(IPolicies)

@@ -200,12 +200,7 @@ def join(
     name = question[:-4]
     type, cls = _QUESTION.unpack_from(question, len(name))
     parts = [HEADER.pack(0, flags, *counts), question]
-    places = {name: HEADER_SIZE}
-    ttls: list[int] = []
-    questionEnd = HEADER_SIZE + len(question)
-    answerEnd = _write(parts, places, ttls, questionEnd, answer)
-    authorityEnd = _write(parts, places, ttls, answerEnd, authority)
-    size = _write(parts, places, ttls, authorityEnd, additional)
+    starts, ttls = _write(parts, (answer, authority, additional))
     layout = Layout(
         0,
         flags,
@@ -213,43 +208,47 @@ def join(
         name,
         type,
         cls,
-        questionEnd,
+        starts[0],
         tuple(ttls),
         min([record.ttl for record in answer], default=None),
         _negativeTTL(authority),
         None,
         False,
         None,
-        (questionEnd, answerEnd, authorityEnd),
-        size,
+        (starts[0], starts[1], starts[2]),
+        starts[3],
     )
     return b"".join(parts), layout
 
 
 def _write(
-    parts: list[bytes],
-    places: dict[bytes, int],
-    ttls: list[int],
-    at: int,
-    records: Iterable[Record],
-) -> int:
+    parts: list[bytes], sections: Iterable[Iterable[Record]]
+) -> tuple[list[int], list[int]]:
     """
-    Append records that start at offset C{at}; give the offset behind them.
+    Append the records of all sections.
+
+    @param parts: The header and the question, to which they are appended.
+    @return: Where each section starts, and the end; and where the TTLs are.
     """
-    for record in records:
-        owner = record.owner
-        place = places.get(owner)
-        if place is None:
-            if at < _POINTER_LIMIT:
-                places[owner] = at
-        elif len(owner) > 2:
-            owner = _POINTER.pack(0xC000 | place)
-        parts.append(owner)
-        parts.append(record.body)
-        at += len(owner)
-        ttls.append(at + 4)
-        at += len(record.body)
-    return at
+    at = HEADER_SIZE + len(parts[1])
+    places = {parts[1][:-4]: HEADER_SIZE}
+    starts, ttls = [at], []
+    for section in sections:
+        for record in section:
+            owner = record.owner
+            place = places.get(owner)
+            if place is None:
+                if at < _POINTER_LIMIT:
+                    places[owner] = at
+            elif len(owner) > 2:
+                owner = _POINTER.pack(0xC000 | place)
+            parts.append(owner)
+            parts.append(record.body)
+            at += len(owner)
+            ttls.append(at + 4)
+            at += len(record.body)
+        starts.append(at)
+    return starts, ttls
 
 
 def _negativeTTL(authority: Iterable[Record]) -> int | None:

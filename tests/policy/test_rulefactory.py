@@ -33,7 +33,6 @@ class RuleSetFactoryTests(SynchronousTestCase):
         from dnsguard.policy.domainset import (  # type: ignore[import-not-found,unused-ignore]
             DomainSet,
         )
-        from dnsguard.policy.rulefactory import RuleSetFactory
 
         lists = DomainSet.build(
             [
@@ -41,6 +40,8 @@ class RuleSetFactoryTests(SynchronousTestCase):
                 ("kids", [(fromText("games.example.org"), 2)]),
             ]
         )
+        from dnsguard.policy.rulefactory import RuleSetFactory
+
         self.factory: Any = RuleSetFactory(lists)
 
     def test_parts(self) -> None:

@@ -99,6 +99,18 @@ class ViewTests(SynchronousTestCase):
             self.assertNotEqual(asker.groupID, "")
         self.assertEqual(len(makePolicy(19 * HOUR).views), 3)
 
+    def test_viewOfAGroup(self) -> None:
+        """
+        A group's view is found by its id, that of those in none by an empty
+        one; another id is refused.
+        """
+        policy = makePolicy(19 * HOUR)
+        self.assertEqual(policy.viewOf("kids").groupID, "kids")
+        for groupID in ("", "default", "guests"):
+            self.assertIs(policy.viewOf(groupID), policy.defaultView)
+        problem = self.assertRaises(PolicyError, policy.viewOf, "offices")
+        self.assertIn("did you mean 'office'?", str(problem))
+
     def test_numbers(self) -> None:
         """
         A view's number is its place in the policy.

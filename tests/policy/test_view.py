@@ -5,11 +5,10 @@ Tests for L{dnsguard.policy.view}.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.localrecords import LocalRecords
 from dnsguard.policy.safesearch import Engine, SafeSearch
 from dnsguard.policy.specialnames import SpecialName, SpecialNames
@@ -40,7 +39,6 @@ class ViewTests(SynchronousTestCase):
         else does.
         """
         view = View()
-        otherResponse: Any = "something else"
         same = attrs.evolve(view, number=3, groupID="kids")
         self.assertEqual(view.treatment, same.treatment)
         others = [
@@ -49,7 +47,7 @@ class ViewTests(SynchronousTestCase):
             attrs.evolve(view, records=LocalRecords({}, {})),
             attrs.evolve(view, specialNames=SpecialNames.of(SpecialName)),
             attrs.evolve(view, safeSearch=SafeSearch.of(Engine)),
-            attrs.evolve(view, blockedResponse=otherResponse),
+            attrs.evolve(view, blockedResponse=BlockedResponse(ttl=1)),
         ]
         treatments = {other.treatment for other in [view, *others]}
         self.assertEqual(len(treatments), 7)
