@@ -33,7 +33,7 @@ from dnsguard.throttle import Throttle
 if TYPE_CHECKING:
     from dnsguard.policy.view import View
 
-__all__ = ["AnswererChain"]
+__all__ = ["AnswererChain", "BrokenAnswer"]
 
 CLIENT_RESPONSE_SECONDS = 1.8
 """
@@ -52,6 +52,16 @@ RECHECK_SECONDS = 30.0
 How long silence counts as known (RFC 8767 §5, the failure recheck timer). The
 first answer from upstream ends it at once.
 """
+
+
+class BrokenAnswer(Answer):
+    """
+    The SERVFAIL of a query that an element broke on. Unlike an upstream's it
+    gives way to no stale answer and teaches no cache, however many chains it
+    comes out of.
+    """
+
+    __slots__ = ()
 
 
 class _Kept:
@@ -266,6 +276,8 @@ class AnswererChain(Answerer):
         """
         Settle on a final answer.
         """
+        if type(answer) is BrokenAnswer:
+            return answer
         if answer.outcome is Outcome.UPSTREAM:
             self._silentUntil = float("-inf")
         self._offer(self._cachesBefore[place], query, answer)
@@ -296,7 +308,7 @@ class AnswererChain(Answerer):
         """
         self.broken += 1
         self._logBreak(type(self.elements[place]).__name__, query)
-        return Answer.failure(dns.ESERVER, Outcome.SERVFAIL)
+        return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
     def _logBreak(self, where: str, query: ClientQuery) -> None:
         if times := self._throttle.allows():
