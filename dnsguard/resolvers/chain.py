@@ -11,7 +11,7 @@ an element that breaks must never let a name slip past it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,12 @@ RECHECK_SECONDS = 30.0
 How long silence counts as known (RFC 8767 §5, the failure recheck timer). The
 first answer from upstream ends it at once.
 """
+
+
+def _noView() -> None:
+    """
+    Know of no policy.
+    """
 
 
 class BrokenAnswer(Answer):
@@ -160,10 +166,11 @@ class AnswererChain(Answerer):
         Give the view of the first element that knows one.
         """
         for element in self.elements:
-            if isinstance(element, Answerer):
-                view = element.viewOfStrangers()
-                if view is not None:
-                    return view
+            # Not only of an Answerer: who writes an IAnswerer from scratch may
+            # apply policies as well.
+            ask: Callable[[], View | None] = getattr(element, "viewOfStrangers", _noView)
+            if (view := ask()) is not None:
+                return view
         return None
 
     def answer(self, query: ClientQuery) -> Answered:

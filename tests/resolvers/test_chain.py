@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.names import dns, resolve
+from twisted.names.common import ResolverBase
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -28,6 +29,7 @@ from dnsguard.wire.names import fromText
 from tests.resolvers.stock import Stock, record, serve
 
 NAME = "www.example.org"
+VIEW = View(5)
 
 LOCAL = Answer.fromRecords([record()], outcome=Outcome.LOCAL)
 FRESH = Answer.fromRecords([record()], outcome=Outcome.UPSTREAM, cacheSeconds=300)
@@ -183,6 +185,26 @@ class ChainTests(SynchronousTestCase):
         self.assertIs(policed.queries[0].view, view)
         self.assertIs(tail.queries[0].view, view)
         self.assertIsNone(AnswererChain([FixedAnswerer()]).viewOfStrangers())
+
+    def test_elementFromScratch(self) -> None:
+        """
+        An element needn't be made from the base: an L{IAnswerer} will do, with
+        a view for strangers or without.
+        """
+
+        @implementer(IAnswerer)
+        class Bare(ResolverBase):
+            def answer(self, query: ClientQuery) -> Answer | None:
+                return LOCAL
+
+        class Policed(Bare):
+            def viewOfStrangers(self) -> View:
+                return VIEW
+
+        chain = AnswererChain([Bare()])
+        self.assertIs(askChain(chain, NAME), LOCAL)
+        self.assertIsNone(chain.viewOfStrangers())
+        self.assertIs(AnswererChain([Bare(), Policed()]).viewOfStrangers(), VIEW)
 
     def test_insideAStockServer(self) -> None:
         """
