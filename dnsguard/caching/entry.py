@@ -127,8 +127,7 @@ class Entry:
             middle, which can't be taken out, isn't one question's answer, or
             has another code than NOERROR and NXDOMAIN.
         """
-        cacheable = rCode in _CACHEABLE
-        normal = _normalised(wire, layout, rCode, authenticData) if cacheable else None
+        normal = _normalised(wire, layout, rCode, authenticData) if rCode in _CACHEABLE else None
         if normal is None:
             return None
         wire, layout = normal

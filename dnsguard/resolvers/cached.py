@@ -103,8 +103,7 @@ def entryOf(
     Make the entry to keep of an answer.
 
     @param now: Seconds of the clock that the entry will be used with.
-    @param hot: Is this the refresh of a key in the hot tier?
-    @param createdAt: When its key was first kept, if that isn't now.
+    @param hot: See L{Entry.make}; so for C{createdAt}.
     @return: L{None} if it isn't to be kept: because of its code or TTL, or
         because it is no upstream's word but ours, or answers another question.
     """
