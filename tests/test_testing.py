@@ -5,7 +5,10 @@ Tests for L{dnsguard.testing}.
 
 from __future__ import annotations
 
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
+from unittest import TestResult
 
 from twisted.internet.defer import Deferred
 from twisted.names import dns
@@ -212,3 +215,21 @@ class RecordingObserverTests(SynchronousTestCase):
         observer: Any = RecordingObserver()
         self.assertRaises(AssertionError, observer.queryAnswered, ANSWER)
         self.assertRaises(AssertionError, observer.queriesReplayed, Batch(3))
+
+
+class DocumentedTests(SynchronousTestCase):
+    """
+    The example of C{docs/testing.rst}.
+    """
+
+    def test_exampleRuns(self) -> None:
+        """
+        The example is a test that passes.
+        """
+        path = Path(__file__).parent.parent / "docs" / "testing.rst"
+        _, code = path.read_text("utf-8").split(".. code-block:: python\n")
+        space: dict[str, Any] = {}
+        exec(compile(dedent(code), str(path), "exec"), space)
+        result = TestResult()
+        space["ChainTests"]("test_secondQueryIsCached").run(result)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))

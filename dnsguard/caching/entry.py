@@ -11,6 +11,8 @@ into the values that a shared store holds and back.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from dnsguard.caching.ttl import TTLPolicy, authTTL
@@ -73,9 +75,7 @@ class Entry:
         *,
         hot: bool = False,
         createdAt: float | None = None,
-        authenticData: bool = False,
-        extendedError: ExtendedError | None = None,
-        upstream: str = "",
+        **facts: Any,
     ) -> Entry | None:
         """
         Make an entry of an answer that has just come.
@@ -83,6 +83,7 @@ class Entry:
         @param layout: The scan of C{wire}.
         @param hot: See L{TTLPolicy.storedTTL}.
         @param createdAt: When its key was first kept, if that isn't now.
+        @param facts: C{authenticData}, C{extendedError} and C{upstream}.
         @return: L{None} if it isn't to be kept.
         """
         if rCode not in _CACHEABLE:
@@ -100,9 +101,7 @@ class Entry:
             authTTL=true,
             createdAt=now if createdAt is None else createdAt,
             softExpiry=now + stored,
-            authenticData=authenticData,
-            extendedError=extendedError,
-            upstream=upstream,
+            **facts,
         )
 
     @classmethod
@@ -128,13 +127,10 @@ class Entry:
             middle, which can't be taken out, isn't one question's answer, or
             has another code than NOERROR and NXDOMAIN.
         """
-        if rCode not in _CACHEABLE:
-            return None
-        normal = _normalised(wire, layout, rCode, authenticData)
+        normal = _normalised(wire, layout, rCode, authenticData) if rCode in _CACHEABLE else None
         if normal is None:
             return None
         wire, layout = normal
-        shorter = () if storedTTL > authTTL else _shorter(wire, layout, storedTTL)
         return cls(
             wire,
             layout,
@@ -147,7 +143,7 @@ class Entry:
             createdAt,
             softExpiry,
             softExpiry + policy.retention(storedTTL),
-            shorter,
+            () if storedTTL > authTTL else _shorter(wire, layout, storedTTL),
         )
 
     @property

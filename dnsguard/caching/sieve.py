@@ -30,6 +30,14 @@ last round, takes microseconds too.
 """
 
 
+EVICTIONS = 256
+"""
+Entries pushed out for one insertion at most. One large answer takes the room of
+some dozens; only a cache that has been made smaller is over its bounds by more,
+and comes down to them insertion by insertion.
+"""
+
+
 class _Node(Generic[K, V]):
     """
     One entry, its place in the queue and its mark.
@@ -62,10 +70,7 @@ class Sieve(Generic[K, V]):
         """
         @raise ValueError: A bound below 1.
         """
-        if maxEntries < 1 or maxBytes < 1:
-            raise ValueError("a cache must have room for something")
-        self.maxEntries = maxEntries
-        self.maxBytes = maxBytes
+        self.resize(maxEntries, maxBytes)
         self.bytes = 0
         self.evictions = 0
         self._nodes: dict[K, _Node[K, V]] = {}
@@ -112,11 +117,9 @@ class Sieve(Generic[K, V]):
         if node is not None:
             self.bytes += size - node.size
             node.value, node.size, node.visited = value, size, True
-            while self.bytes > self.maxBytes:
-                self._evict(node)
+            self._makeRoom(0, 0, node)
             return True
-        while len(self._nodes) >= self.maxEntries or self.bytes + size > self.maxBytes:
-            self._evict(None)
+        self._makeRoom(1, size, None)
         node = self._nodes[key] = _Node(key, value, size)
         self.bytes += size
         node.older = self._newest
@@ -159,6 +162,30 @@ class Sieve(Generic[K, V]):
         Copy the keys of this moment.
         """
         return list(self._nodes)
+
+    def resize(self, maxEntries: int, maxBytes: int) -> None:
+        """
+        Set other bounds. What is over smaller ones goes with the next
+        insertions.
+
+        @raise ValueError: A bound below 1.
+        """
+        if maxEntries < 1 or maxBytes < 1:
+            raise ValueError("a cache must have room for something")
+        self.maxEntries = maxEntries
+        self.maxBytes = maxBytes
+
+    def _makeRoom(self, entries: int, size: int, spared: _Node[K, V] | None) -> None:
+        """
+        Evict until so many more entries and octets fit.
+        """
+        for _ in range(EVICTIONS):
+            if (
+                len(self._nodes) + entries <= self.maxEntries
+                and self.bytes + size <= self.maxBytes
+            ):
+                return
+            self._evict(spared)
 
     def _evict(self, spared: _Node[K, V] | None) -> None:
         """

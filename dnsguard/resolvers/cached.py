@@ -103,8 +103,7 @@ def entryOf(
     Make the entry to keep of an answer.
 
     @param now: Seconds of the clock that the entry will be used with.
-    @param hot: Is this the refresh of a key in the hot tier?
-    @param createdAt: When its key was first kept, if that isn't now.
+    @param hot: See L{Entry.make}; so for C{createdAt}.
     @return: L{None} if it isn't to be kept: because of its code or TTL, or
         because it is no upstream's word but ours, or answers another question.
     """
@@ -113,13 +112,11 @@ def entryOf(
     if answer.outcome is not Outcome.UPSTREAM and answer.outcome is not Outcome.CACHED:
         return None
     wire, layout = answer.encoded(query.question)
-    if layout.name != query.qname or layout.type != query.type:
-        return None
-    if answer.cacheSeconds <= 0 and (
-        layout.leastTTL is not None or layout.negativeTTL is not None
+    # One without any TTL of its own can't say that it isn't to be kept.
+    timeless = layout.leastTTL is None and layout.negativeTTL is None
+    if (layout.name, layout.type) != (query.qname, query.type) or (
+        answer.cacheSeconds <= 0 and not timeless
     ):
-        # One without any TTL of its own can't say how long to keep it, nor
-        # that it isn't to be kept.
         return None
     return Entry.make(
         wire,

@@ -11,7 +11,7 @@ an element that breaks must never let a name slip past it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from dnsguard.throttle import Throttle
 if TYPE_CHECKING:
     from dnsguard.policy.view import View
 
-__all__ = ["AnswererChain"]
+__all__ = ["AnswererChain", "BrokenAnswer"]
 
 CLIENT_RESPONSE_SECONDS = 1.8
 """
@@ -52,6 +52,22 @@ RECHECK_SECONDS = 30.0
 How long silence counts as known (RFC 8767 §5, the failure recheck timer). The
 first answer from upstream ends it at once.
 """
+
+
+def _noView() -> None:
+    """
+    Know of no policy.
+    """
+
+
+class BrokenAnswer(Answer):
+    """
+    The SERVFAIL of a query that an element broke on. Unlike an upstream's it
+    gives way to no stale answer and teaches no cache, however many chains it
+    comes out of.
+    """
+
+    __slots__ = ()
 
 
 class _Kept:
@@ -150,10 +166,11 @@ class AnswererChain(Answerer):
         Give the view of the first element that knows one.
         """
         for element in self.elements:
-            if isinstance(element, Answerer):
-                view = element.viewOfStrangers()
-                if view is not None:
-                    return view
+            # Not only of an Answerer: who writes an IAnswerer from scratch may
+            # apply policies as well.
+            ask: Callable[[], View | None] = getattr(element, "viewOfStrangers", _noView)
+            if (view := ask()) is not None:
+                return view
         return None
 
     def answer(self, query: ClientQuery) -> Answered:
@@ -266,6 +283,8 @@ class AnswererChain(Answerer):
         """
         Settle on a final answer.
         """
+        if type(answer) is BrokenAnswer:
+            return answer
         if answer.outcome is Outcome.UPSTREAM:
             self._silentUntil = float("-inf")
         self._offer(self._cachesBefore[place], query, answer)
@@ -296,7 +315,7 @@ class AnswererChain(Answerer):
         """
         self.broken += 1
         self._logBreak(type(self.elements[place]).__name__, query)
-        return Answer.failure(dns.ESERVER, Outcome.SERVFAIL)
+        return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
     def _logBreak(self, where: str, query: ClientQuery) -> None:
         if times := self._throttle.allows():

@@ -122,17 +122,37 @@ class MemoryCacheResolver(Answerer):
         self._entries: Sieve[Key, Entry] = Sieve(size, maxBytes)
         self._clock = clock
         self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
-        self._policy = ttlPolicy or TTLPolicy()
-        self._staleTTL = float(self._policy.staleTTL)
-        self._expiredEntryTTL = max(expiredEntryTTL, 1)
-        self._refresh = refreshPolicy or RefreshPolicy()
+        self.reconfigure(
+            ttlPolicy or TTLPolicy(), expiredEntryTTL, refreshPolicy or RefreshPolicy()
+        )
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
         self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
-        self._firstDue: dict[tuple[int, int], float] = {}
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
         self._census = (0, 0, 0)
+
+    def reconfigure(
+        self, ttlPolicy: TTLPolicy, expiredEntryTTL: int, refreshPolicy: RefreshPolicy
+    ) -> None:
+        """
+        Go on with other rules, as for the constructor. What is held keeps the
+        times it has.
+        """
+        self._policy = ttlPolicy
+        self._staleTTL = float(ttlPolicy.staleTTL)
+        self._expiredEntryTTL = max(expiredEntryTTL, 1)
+        self._refresh = refreshPolicy
+        self._firstDue: dict[tuple[int, int], float] = {}
+
+    def resize(self, size: int, maxBytes: int) -> None:
+        """
+        Go on with other bounds. What is over smaller ones goes with the next
+        answers kept.
+
+        @raise ValueError: No room.
+        """
+        self._entries.resize(size, maxBytes)
 
     def answer(self, query: ClientQuery) -> Answer | None:
         """

@@ -14,7 +14,7 @@ from dnsguard.caching.entry import Entry
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import AD, QR, RA, RD, Layout, scan
-from tests.caching.messages import NS, A, message, record, soa, ttls
+from tests.caching.messages import NS, WWW, A, message, record, soa, ttls
 
 POLICY = TTLPolicy(minTTL=0, maxTTL=3600, grace=600, staleTTL=0)
 
@@ -96,6 +96,15 @@ class EntryTests(SynchronousTestCase):
         """
         found = message([record(A, 60)], [], [record(A, 60)], edns=EDNS(), optFirst=True)
         self.assertIsNone(Entry.make(*found, 0, 0.0, POLICY))
+
+    def test_twoQuestions(self) -> None:
+        """
+        A message with two questions is no answer to one.
+        """
+        wire = bytearray(message([record(A, 60)])[0])
+        wire[5] = 2
+        wire[12:12] = wire[12 : 12 + len(WWW) + 4]
+        self.assertIsNone(Entry.make(bytes(wire), scan(bytes(wire)), 0, 0.0, POLICY))
 
     def test_countsDown(self) -> None:
         """

@@ -203,6 +203,27 @@ class SieveTests(SynchronousTestCase):
             cache.put(key, 1, 5)
         self.assertEqual(cache.keys(), ["b", "c"])
 
+    def test_resize(self) -> None:
+        """
+        A cache made smaller comes down to its bounds with the next insertions,
+        so many entries at a time; one made larger has room at once.
+        """
+        cache: Sieve[int, int] = Sieve(100, 1000)
+        for key in range(100):
+            cache.put(key, key, 1)
+        cache.resize(10, 1000)
+        self.assertEqual(len(cache), 100)
+        with patch.object(sieve, "EVICTIONS", 50):
+            cache.put(100, 1, 1)
+            self.assertEqual(len(cache), 51)
+            cache.put(100, 1, 1)
+            self.assertEqual(cache.keys(), list(range(91, 101)))
+        cache.resize(12, 1000)
+        for key in range(101, 103):
+            cache.put(key, key, 1)
+        self.assertEqual(cache.keys(), list(range(91, 103)))
+        self.assertRaises(ValueError, cache.resize, 0, 1)
+
     def test_boundsMustBePositive(self) -> None:
         """
         A cache without room is a mistake.

@@ -8,9 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
-from twisted.names import dns
+from twisted.names import dns, resolve
+from twisted.names.common import ResolverBase
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -26,6 +29,7 @@ from dnsguard.wire.names import fromText
 from tests.resolvers.stock import Stock, record, serve
 
 NAME = "www.example.org"
+VIEW = View(5)
 
 LOCAL = Answer.fromRecords([record()], outcome=Outcome.LOCAL)
 FRESH = Answer.fromRecords([record()], outcome=Outcome.UPSTREAM, cacheSeconds=300)
@@ -181,6 +185,26 @@ class ChainTests(SynchronousTestCase):
         self.assertIs(policed.queries[0].view, view)
         self.assertIs(tail.queries[0].view, view)
         self.assertIsNone(AnswererChain([FixedAnswerer()]).viewOfStrangers())
+
+    def test_elementFromScratch(self) -> None:
+        """
+        An element needn't be made from the base: an L{IAnswerer} will do, with
+        a view for strangers or without.
+        """
+
+        @implementer(IAnswerer)
+        class Bare(ResolverBase):
+            def answer(self, query: ClientQuery) -> Answer | None:
+                return LOCAL
+
+        class Policed(Bare):
+            def viewOfStrangers(self) -> View:
+                return VIEW
+
+        chain = AnswererChain([Bare()])
+        self.assertIs(askChain(chain, NAME), LOCAL)
+        self.assertIsNone(chain.viewOfStrangers())
+        self.assertIs(AnswererChain([Bare(), Policed()]).viewOfStrangers(), VIEW)
 
     def test_insideAStockServer(self) -> None:
         """
@@ -430,6 +454,19 @@ class BrokenElementTests(SynchronousTestCase):
         self.assertEqual(cache.offered, [])
         self.flushLoggedErrors(KeyError)
 
+    def test_brokenInnerChain(self) -> None:
+        """
+        So too if the filter breaks in a chain inside the chain, or inside a
+        stock one.
+        """
+        for wrap in (list, lambda chains: [resolve.ResolverChain(chains)]):
+            cache = Cache(stale())
+            inner = wrap([AnswererChain([FixedAnswerer(KeyError("broken"))])])
+            chain = AnswererChain([cache, *inner, FixedAnswerer(FRESH)])
+            self.assertEqual(self.ask(chain).rCode, dns.ESERVER)
+            self.assertEqual(cache.offered, [])
+            self.flushLoggedErrors(KeyError)
+
     def test_logIsThrottled(self) -> None:
         """
         What breaks for each query is logged once a minute, and counted each
@@ -443,6 +480,100 @@ class BrokenElementTests(SynchronousTestCase):
         clock.advance(60)
         self.ask(chain)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+
+KINDS: dict[str, Answer | None] = {
+    "miss": None,
+    "fresh": FRESH,
+    "nxdomain": NXDOMAIN,
+    "refused": REFUSED,
+    "softfail": SERVFAIL.replace(final=False),
+    "stale": stale(50),
+    "younger": stale(5),
+}
+
+
+def specified(kinds: list[str]) -> tuple[Answer | str | None, dict[int, Answer]]:
+    """
+    What the chain's rules say of elements of these kinds, all of them caches,
+    as plainly as can be.
+
+    @return: The answer, or C{"broken"}, and what is offered to which place.
+    """
+    asked = next(
+        (n for n, kind in enumerate(kinds) if kind == "broken" or final(kind)), len(kinds)
+    )
+    if asked < len(kinds) and kinds[asked] == "broken":
+        return "broken", {}
+    before = kinds[:asked]
+    usable = [KINDS[kind] for kind in ("younger", "stale") if kind in before]
+    decided = None
+    place = asked
+    if asked < len(kinds):
+        decided = KINDS[kinds[asked]]
+    elif "softfail" in before:
+        place = before.index("softfail")
+        decided = KINDS["softfail"]
+    offers = {} if decided is None else dict.fromkeys(range(place), decided)
+    if usable and (decided is None or decided.rCode not in (dns.OK, dns.ENAME)):
+        return usable[0], offers
+    return decided, offers
+
+
+def final(kind: str) -> bool:
+    """
+    Does this kind of element end the search?
+    """
+    answer = KINDS.get(kind)
+    return answer is not None and answer.final
+
+
+class RulesTests(SynchronousTestCase):
+    """
+    The chain against its rules.
+    """
+
+    @settings(max_examples=500, deadline=None)
+    @example([("stale", False), ("broken", False)], False, 1)
+    @given(
+        st.lists(st.tuples(st.sampled_from([*KINDS, "broken"]), st.booleans()), max_size=7),
+        st.booleans(),
+        st.integers(0, 7),
+    )
+    def test_followsItsRules(
+        self, elements: list[tuple[str, bool]], timed: bool, nested: int
+    ) -> None:
+        """
+        Whatever the elements say, at once or later, in one chain or with some
+        in an inner one, the answer and the offers are those the rules name.
+        """
+        caches = []
+        for kind, waits in elements:
+            caches.append(Cache(partial(self.say, kind, waits)))
+        inner = [AnswererChain(caches[nested:])] if nested < len(caches) else []
+        chain = AnswererChain([*caches[:nested], *inner], clock=Clock() if timed else None)
+        answer, offers = specified([kind for kind, _ in elements])
+        found = askChain(chain, NAME)
+        if answer == "broken":
+            assert found is not None
+            self.assertEqual((found.rCode, found.final), (dns.ESERVER, True))
+            self.flushLoggedErrors(KeyError)
+            return
+        self.assertIs(found, answer)
+        if not inner:
+            self.assertEqual(
+                {n: cache.offered[0] for n, cache in enumerate(caches) if cache.offered}, offers
+            )
+
+    def say(self, kind: str, waits: bool, query: ClientQuery) -> Any:
+        """
+        Answer as an element of a kind does.
+        """
+        if waits:
+            return maybeDeferred(self.say, kind, False, query)
+        if kind == "broken":
+            raise KeyError(kind)
+        return KINDS[kind]
 
 
 class ResponseTimerTests(SynchronousTestCase):

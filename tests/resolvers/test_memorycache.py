@@ -497,6 +497,22 @@ class HousekeepingTests(SynchronousTestCase):
         self.assertIsNone(cache.answer(QUERY))
         self.assertEqual(cache.statistics.refused, 1)
 
+    def test_otherRules(self) -> None:
+        """
+        Rules and bounds can change while it runs; what is held stays.
+        """
+        self.fill(2, ttl=100)
+        self.cache.reconfigure(TTLPolicy(minTTL=300), 7, RefreshPolicy())
+        self.cache.resize(2, 1 << 20)
+        self.assertEqual(self.cache.statistics.maxEntries, 2)
+        first = ClientQuery(fromText("n0.example.org"))
+        self.assertEqual(shownTTLs(self.cache.answer(first)), [100])
+        self.cache.cacheResult(QUERY, upstreamAnswer(100))
+        self.assertEqual(shownTTLs(self.cache.answer(QUERY)), [300])
+        self.assertEqual(self.cache.statistics.entries, 2)
+        self.clock.advance(301)
+        self.assertEqual(shownTTLs(self.cache.answer(QUERY)), [7])
+
     def test_clear(self) -> None:
         """
         After clearing there is nothing, at once; counters go on.
