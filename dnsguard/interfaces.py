@@ -82,7 +82,7 @@ class IUpstream(Interface):
         (RFC 5452 §9.1), and the reply is checked to be a response to this
         question from this server.
 
-        @param attempt: An L{dnsguard.upstream.exchange.Attempt}; its
+        @param attempt: An L{dnsguard.upstream.attempt.Attempt}; its
             exchange says what to ask.
         """
 

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
-from dnsguard.upstream.exchange import Attempt
+from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.message import Entropy, MalformedReply, mixCase, query, readReply
 from dnsguard.upstream.ports import Port, PortPool
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from dnsguard.upstream.exchange import Attempt
+    from dnsguard.upstream.attempt import Attempt
 
 __all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts"]
 

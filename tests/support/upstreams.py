@@ -15,7 +15,8 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
-from dnsguard.upstream.exchange import Attempt, Exchange, Group
+from dnsguard.upstream.attempt import Attempt
+from dnsguard.upstream.exchange import Exchange, Group
 from dnsguard.upstream.message import Reply, readReply
 from dnsguard.upstream.ports import IDatagramReader, Port
 from dnsguard.upstream.selection import FailureKind, Standing, Strategy

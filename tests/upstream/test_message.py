@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import secrets
 import struct
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.names import dns
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.upstream.message import Entropy, MalformedReply, mixCase, query, readReply
+from dnsguard.upstream import message
+from dnsguard.upstream.message import Entropy, MalformedReply, Reply, mixCase, query, readReply
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
 from tests.support.upstreams import A_RECORD, OPT, QNAME, QUESTION, opt, read, reply
+
+COMPILED: Any = vars(message)["measure"]
 
 names = st.lists(st.binary(min_size=1, max_size=20), max_size=6).map(
     lambda labels: b"".join(bytes([len(label)]) + label for label in labels).lower() + b"\0"
@@ -30,6 +34,35 @@ def record(owner: bytes, type: int, data: bytes, ttl: int = 60) -> bytes:
     A record with an uncompressed owner.
     """
     return owner + struct.pack("!HHIH", type, 1, ttl, len(data)) + data
+
+
+CHAIN = [record(b"\xc0\x0c", 5, b"\5other\xc0\x10"), record(b"\5other\xc0\x10", 1, b"abcd")]
+SOA = record(b"\xc0\x10", 6, b"\0\0" + struct.pack("!IIIII", 1, 2, 3, 4, 30))
+OPTION = opt(1, struct.pack("!HH", 3, 4) + b"nsid")
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> bytes:
+    """
+    A reply to L{QUESTION} with some octets changed, but for the question.
+    """
+    wire = bytearray(
+        reply(
+            answers=draw(st.sampled_from([(), (A_RECORD,), (A_RECORD, A_RECORD), CHAIN])),
+            authority=draw(st.sampled_from([(), (SOA,), (record(b"\xc0\x10", 2, b"\xc0\x0c"),)])),
+            additional=draw(
+                st.sampled_from(
+                    [(), (OPT,), (OPTION,), (OPT, A_RECORD), (A_RECORD, OPT), (OPT, OPT), (SOA,)]
+                )
+            ),
+        )
+    )
+    places = [*range(2, 4), *range(6, 12), *range(12 + len(QUESTION), len(wire))]
+    octets = st.one_of(st.sampled_from([0, 1, 0xC0, 0x0C, 41, 255]), st.integers(0, 255))
+    for at, octet in draw(st.lists(st.tuples(st.sampled_from(places), octets), max_size=3)):
+        wire[at] = octet
+    cut = draw(st.sampled_from([0, 0, 0, 1, 5, 11]))
+    return bytes(wire[: max(12 + len(QUESTION), len(wire) - cut)])
 
 
 class EntropyTests(SynchronousTestCase):
@@ -184,34 +217,6 @@ class ReadReplyTests(SynchronousTestCase):
         ):
             self.assertRaises(MalformedReply, readReply, wire, QUESTION)
 
-    @settings(max_examples=300, deadline=None)
-    @given(st.data())
-    def test_mutatedReply(self, data: st.DataObject) -> None:
-        """
-        A mangled reply is refused, or read into a message that scans as the
-        layout says and about the question asked.
-        """
-        wire = bytearray(
-            reply(
-                answers=[
-                    record(b"\xc0\x0c", 5, b"\5other\xc0\x10"),
-                    record(b"\5other\xc0\x10", 1, b"abcd"),
-                ],
-                authority=[record(b"\xc0\x10", 2, b"\2ns\xc0\x10")],
-            )
-        )
-        for at, octet in data.draw(
-            st.lists(st.tuples(st.integers(0, len(wire) - 1), st.integers(0, 255)), max_size=4)
-        ):
-            if not 12 <= at < 12 + len(QUESTION) and at not in (4, 5):
-                wire[at] = octet
-        try:
-            got = readReply(bytes(wire), QUESTION)
-        except MalformedReply:
-            return
-        self.assertEqual(scan(got.wire), got.layout)
-        self.assertEqual(got.wire[12 : 12 + len(QUESTION)], QUESTION)
-
 
 class OwnerTests(SynchronousTestCase):
     """
@@ -306,3 +311,68 @@ class OwnerTests(SynchronousTestCase):
         )
         self.assertEqual(answers[1].type, dns.A)
         self.assertEqual(additional, [])
+
+
+class PurePythonTests(ReadReplyTests):
+    """
+    L{readReply} where nothing is compiled.
+    """
+
+    def setUp(self) -> None:
+        self.patch(message, "measure", None)
+
+
+class PurePythonOwnerTests(OwnerTests):
+    """
+    Owners where nothing is compiled.
+    """
+
+    def setUp(self) -> None:
+        self.patch(message, "measure", None)
+
+
+class TwinTests(SynchronousTestCase):
+    """
+    The compiled reading of replies against the one in Python.
+    """
+
+    def read(self, wire: bytes, measure: object) -> Reply | str:
+        """
+        What is made of a reply, or how it is refused.
+        """
+        self.patch(message, "measure", measure)
+        try:
+            return readReply(wire, QUESTION)
+        except MalformedReply as error:
+            return str(error)
+
+    @settings(max_examples=500, deadline=None)
+    @given(mangled())
+    def test_mangledReply(self, wire: bytes) -> None:
+        """
+        A mangled reply is refused, or read into a message that scans as the
+        layout says and is about the question asked; compiled or not.
+        """
+        got = self.read(wire, None)
+        if isinstance(got, Reply):
+            self.assertEqual(scan(got.wire), got.layout)
+            self.assertEqual(got.wire[12 : 12 + len(QUESTION)], QUESTION)
+        self.assertEqual(self.read(wire, COMPILED), got)
+
+    def test_isUsed(self) -> None:
+        """
+        The compiled code reads plain replies, and leaves all others alone.
+        """
+        if COMPILED is None:
+            raise SkipTest("nothing is compiled here")
+        for answers, authority, additional in [
+            ([A_RECORD], [], [OPT]),
+            ([A_RECORD], [], []),
+            (CHAIN, [], [OPT]),
+            ([], [SOA], [OPT]),
+        ]:
+            wire = reply(answers=answers, authority=authority, additional=additional)
+            self.assertIsNotNone(COMPILED(wire, QUESTION))
+        whole = reply()
+        for wire in (b"", whole[:20], whole[:-1], whole + b"\0", reply(additional=[OPTION])):
+            self.assertIsNone(COMPILED(wire, QUESTION))

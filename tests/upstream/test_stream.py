@@ -24,14 +24,13 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
+from dnsguard.upstream.connection import PIPELINED, Connection
 from dnsguard.upstream.message import Entropy
 from dnsguard.upstream.selection import FailureKind, Standing
 from dnsguard.upstream.stream import (
     CONNECTIONS,
-    PIPELINED,
     QUEUED,
     SHARED,
-    Connection,
     ConnectionPool,
     StreamUpstream,
 )

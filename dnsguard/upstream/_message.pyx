@@ -1,0 +1,132 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""
+The common case of L{dnsguard.upstream.message.readReply}, compiled.
+
+Only the plain and sound reply is dealt with here: at most one OPT record,
+without options and last. Whatever is otherwise, broken messages above all, is
+left to the Python code.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
+cdef enum:
+    HEADER = 12
+    SOA = 6
+    OPT = 41
+    TTL_LIMIT = 0x7FFFFFFF
+
+
+cdef inline uint32_t _two(const unsigned char* at) noexcept nogil:
+    return (<uint32_t> at[0] << 8) | at[1]
+
+
+cdef inline uint32_t _four(const unsigned char* at) noexcept nogil:
+    return (_two(at) << 16) | _two(at + 2)
+
+
+cdef Py_ssize_t _behindName(const unsigned char* wire, Py_ssize_t size, Py_ssize_t start) noexcept nogil:
+    """
+    The offset behind the name at C{start}, or -1.
+    """
+    cdef Py_ssize_t at = start
+    cdef unsigned int length
+    while at < size:
+        length = wire[at]
+        if length == 0:
+            return at + 1
+        if length >= 0xC0:
+            if at + 2 > size:
+                return -1
+            length = ((length & 0x3F) << 8) | wire[at + 1]
+            if length < HEADER or length >= start:
+                return -1
+            return at + 2
+        if length > 63:
+            return -1
+        at += length + 1
+        if at - start > 254:
+            return -1
+    return -1
+
+
+def measure(bytes message not None, bytes question not None):
+    """
+    Take a plain reply apart.
+
+    @param message: The reply; that its question section is this question in
+        whatever letter case has been checked.
+    @param question: The question section, lower-cased.
+    @return: The reply without hop-by-hop parts, the offset of its bare OPT
+        record or -1, its flags, counts, TTL offsets, least and negative TTL
+        (-1 for none), where authority and additional records start, and
+        whether all owners of answers are pointers to the question; L{None} if
+        the reply isn't plain.
+    """
+    cdef const unsigned char* wire = <const unsigned char*> PyBytes_AS_STRING(message)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+    cdef Py_ssize_t asked = PyBytes_GET_SIZE(question)
+    cdef Py_ssize_t at, start, end, opt = -1
+    cdef Py_ssize_t sections[3]
+    cdef uint32_t counts[3]
+    cdef uint32_t number, type, ttl, length, minimum
+    cdef long long least = -1, negative = -1
+    cdef int section
+    cdef bint direct = True
+    cdef unsigned char* out
+    cdef bytes stripped
+    cdef list ttls = []
+    at = HEADER + asked
+    if size < at or _two(wire + 4) != 1:
+        return None
+    for section in range(3):
+        sections[section] = at
+        counts[section] = _two(wire + 6 + 2 * section)
+        for number in range(counts[section]):
+            if opt >= 0:
+                return None
+            start = at
+            at = _behindName(wire, size, at)
+            if at < 0 or at + 10 > size:
+                return None
+            if section == 0 and (at - start != 2 or wire[start] != 0xC0 or wire[start + 1] != HEADER):
+                direct = False
+            type = _two(wire + at)
+            ttl = _four(wire + at + 4)
+            length = _two(wire + at + 8)
+            end = at + 10 + length
+            if end > size:
+                return None
+            if type == OPT:
+                if section != 2 or at - start != 1 or length:
+                    return None
+                opt = start
+            else:
+                ttls.append(at + 4)
+                if ttl > TTL_LIMIT:
+                    ttl = 0
+                if section == 0 and (least < 0 or ttl < least):
+                    least = ttl
+                if section == 1 and type == SOA and length >= 22:
+                    minimum = _four(wire + end - 4)
+                    negative = ttl if ttl < minimum else minimum
+            at = end
+    if at != size:
+        return None
+    end = size
+    if opt >= 0:
+        end = opt
+        counts[2] -= 1
+    stripped = PyBytes_FromStringAndSize(NULL, end)
+    out = <unsigned char*> PyBytes_AS_STRING(stripped)
+    memcpy(out, wire, end)
+    out[0] = out[1] = 0
+    out[10] = counts[2] >> 8
+    out[11] = counts[2] & 0xFF
+    memcpy(out + HEADER, PyBytes_AS_STRING(question), asked)
+    return (
+        stripped, opt, _two(wire + 2), (1, counts[0], counts[1], counts[2]), tuple(ttls),
+        least, negative, sections[1], sections[2], direct,
+    )
