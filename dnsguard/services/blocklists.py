@@ -170,7 +170,7 @@ class BlocklistService(Service):
         ended = DeferredList([_ending(work) for work in working])
         for work in working:
             work.cancel()
-        return ended
+        return ended.addCallback(lambda _: self._updater.close())
 
     def load(self, sources: Iterable[ListSource], *, refetch: bool = True) -> Deferred[BlockLists]:
         """
@@ -238,22 +238,30 @@ class BlocklistService(Service):
         self._call = None
         doing = self._exclusively(work)
         doing.addErrback(self._complain)
-        doing.addCallback(lambda _: self._plan())
+        doing.addCallback(self._plan)
 
-    def _complain(self, reason: Failure) -> None:
+    def _complain(self, reason: Failure) -> bool:
+        """
+        Say what went wrong.
+
+        @return: True, for L{_plan}.
+        """
         if reason.check(PolicyError):
             self.log.error("block lists stay as they are: {reason}", reason=str(reason.value))
         elif not reason.check(CancelledError):
             self.log.failure("block lists stay as they are", reason)
+        return True
 
-    def _plan(self) -> None:
+    def _plan(self, failed: bool | None = None) -> None:
         """
-        Plan the next refresh: sooner, but ever less soon, if sources failed.
+        Plan the next refresh: sooner, but ever less soon, if something failed.
+
+        @param failed: Did more fail than single sources?
         """
         if not self.running:
             return
         delay = self._interval
-        if any(status.error for status in self.lists.statuses):
+        if failed or any(status.error for status in self.lists.statuses):
             delay = min(delay, _FIRST_RETRY * 2.0 ** min(self._failedRounds, 20))
             self._failedRounds += 1
         else:
@@ -279,7 +287,9 @@ class BlocklistService(Service):
                 self._announce()
         except PolicyError as reason:
             self.log.error("block lists aren't restored: {reason}", reason=str(reason))
-        await self._tick()
+        if self.running:
+            # Whoever was told of the lists may have stopped us.
+            await self._tick()
 
     async def _tick(self) -> None:
         """

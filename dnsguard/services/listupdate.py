@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -76,7 +77,7 @@ class ListUpdater:
         self._failOnAny = failOnAny
         self._slots = DeferredSemaphore(concurrency)
         self._copies: dict[str, StoredCopy] = {}
-        self._inputs: list[str] = []
+        self._inputs = inputsOf(())
         self._counts = Statistics()
         self.lists = BlockLists(DomainSet.build([]), ())
 
@@ -123,6 +124,12 @@ class ListUpdater:
         self._note(sources, copies, {})
         return True
 
+    def close(self) -> Deferred[Any]:
+        """
+        Wait for what cancelled work left behind.
+        """
+        return self._compiler.close()
+
     async def _known(self, sources: Sources) -> dict[str, StoredCopy]:
         """
         Find the copies of sources, on disk if they're new here.
@@ -144,14 +151,19 @@ class ListUpdater:
             is to count. The entries are what they were.
         """
         copies = await self._known(sources)
-        byURL = {source.url: source for source in sources if due(source, source.url in copies)}
-        results = await gatherResults(
-            [
-                self._slots.run(Deferred.fromCoroutine, self._fetchOne(source, copies.get(url)))
-                for url, source in byURL.items()
-            ],
-            consumeErrors=True,
-        )
+        byURL: dict[str, ListSource] = {}
+        for source in sources:
+            if due(source, source.url in copies):
+                byURL.setdefault(source.url, source)
+        fetches = [
+            self._slots.run(Deferred.fromCoroutine, self._fetchOne(source, copies.get(url)))
+            for url, source in byURL.items()
+        ]
+        try:
+            results = await gatherResults(fetches, consumeErrors=True)
+        except FirstError as first:
+            first.subFailure.raiseException()
+            raise
         outcomes: Outcomes = dict(zip(byURL, results, strict=True))
         for url, (copy, _, _) in outcomes.items():
             if copy is not None:
@@ -188,8 +200,17 @@ class ListUpdater:
         """
         Compile copies and take the set into use.
         """
+        if not lists:
+            self._inputs = inputsOf(())
+            self._adopt(DomainSet.build([]))
+            return
         started = self._clock.seconds()
-        reports = await self._compiler(Job(lists, str(self._setPath)))
+        try:
+            reports = await self._compiler(Job(lists, str(self._setPath)))
+        except PolicyError:
+            # A copy may have gone or changed: look at the disk next time.
+            self._copies = {}
+            raise
         domains = await self._inThread(DomainSet.load, self._setPath)
         self._counts = attrs.evolve(
             self._counts,
