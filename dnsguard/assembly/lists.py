@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
 from dnsguard.assembly.rules import sourceURLs
 from dnsguard.config.model import Config
 from dnsguard.services.blocklists import BlockLists, BlocklistService
-from dnsguard.services.listcompiler import ListCompiler
-from dnsguard.services.listfetch import Fetcher
 from dnsguard.services.listsource import ListSource
-from dnsguard.services.liststore import ListStore
 
 __all__ = ["blocklistSettings", "listSources", "makeBlocklists"]
 
@@ -60,34 +55,18 @@ def makeBlocklists(
     @param now: Seconds since the epoch.
     """
     settings = blocklistSettings(config)
-    store = ListStore(config.statePath("lists"))
-
-    def inThread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
-
-    fetcher = Fetcher(
+    agent = Agent(
         reactor,
-        Agent(
-            reactor,
-            BrowserLikePolicyForHTTPS(),
-            connectTimeout=min(10.0, settings["timeout"]),
-            pool=HTTPConnectionPool(reactor, persistent=False),
-        ),
-        store,
-        inThread,
-        timeout=settings["timeout"],
-        maxSize=settings["maxSize"],
-        now=now,
+        BrowserLikePolicyForHTTPS(),
+        connectTimeout=min(10.0, settings["timeout"]),
+        pool=HTTPConnectionPool(reactor, persistent=False),
     )
-    return BlocklistService(
+    return BlocklistService.over(
         reactor,
-        store,
-        fetcher,
-        ListCompiler(reactor, inThread),
-        inThread,
+        agent,
+        str(config.statePath("lists")),
         onChange=onChange,
         sources=listSources(config),
-        refreshInterval=settings["refreshInterval"],
-        failOnAny=settings["failOnAny"],
         now=now,
+        **settings,
     )

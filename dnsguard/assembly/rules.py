@@ -27,16 +27,14 @@ from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.build import FamilyTimeSpec, GroupSpec, PolicySpec, RulesSpec, build
 from dnsguard.policy.clients import ClientSpec
 from dnsguard.policy.domainset import DomainSet
-from dnsguard.policy.group import RuleParts, RulesFactory
 from dnsguard.policy.hostsfile import parseHosts
 from dnsguard.policy.localrecords import RecordSpec
 from dnsguard.policy.problems import InvalidPolicy, Problems
-from dnsguard.policy.ruleset import RuleSet
+from dnsguard.policy.rulefactory import RuleSetFactory
 from dnsguard.policy.safesearch import SafeSearchSpec
 from dnsguard.policy.schedule import WindowSpec
 from dnsguard.policy.snapshot import Policy
 from dnsguard.policy.specialnames import SpecialNamesSpec
-from dnsguard.policy.view import Rules
 
 __all__ = ["makePolicy", "policySpec", "sourceURLs"]
 
@@ -204,27 +202,6 @@ def _specialNames(config: Config) -> SpecialNamesSpec:
     )
 
 
-def rulesFactory(domains: DomainSet) -> RulesFactory:
-    """
-    Make what makes rules, with the lists that are loaded.
-    """
-
-    def make(parts: RuleParts) -> Rules:
-        rules, problems = RuleSet.compile(
-            parts.place,
-            allow=parts.allow,
-            deny=parts.deny,
-            familyTime=parts.familyTime,
-            paused=parts.paused,
-            lists=domains.select(parts.sources) if parts.sources else None,
-        )
-        if problems:
-            raise InvalidPolicy(problems)
-        return rules
-
-    return make
-
-
 def readHosts(paths: Iterable[str]) -> tuple[list[RecordSpec], list[PolicyError]]:
     """
     Read hosts files. Waits for the disk.
@@ -271,7 +248,7 @@ def makePolicy(
         problems.add(problem)
     policy: Policy | None = None
     try:
-        policy = build(policySpec(config, imported), rulesFactory(domains), now=now, pauses=pauses)
+        policy = build(policySpec(config, imported), RuleSetFactory(domains), now=now, pauses=pauses)
     except (PolicyError, InvalidPolicy) as problem:
         problems.add(problem)
     problems.check()

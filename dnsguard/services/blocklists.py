@@ -16,63 +16,38 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
     DeferredList,
     DeferredLock,
-    DeferredSemaphore,
-    gatherResults,
     succeed,
 )
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IAgent
 
 from dnsguard.errors import PolicyError
-from dnsguard.policy.domainset import DomainSet
-from dnsguard.services.listcompiler import Compiler
+from dnsguard.services.listcompiler import ListCompiler
 from dnsguard.services.listfetch import Fetcher, InThread
 from dnsguard.services.listsource import ListSource
-from dnsguard.services.liststatus import (
-    BlockLists,
-    SourceState,
-    SourceStatus,
-    Statistics,
-    statusOf,
-)
-from dnsguard.services.liststore import ListStore, StoredCopy
-from dnsguard.services.listworker import Job, inputsOf, reportsIn
+from dnsguard.services.liststatus import BlockLists, SourceState, SourceStatus, Statistics
+from dnsguard.services.liststore import ListStore
+from dnsguard.services.listupdate import ListUpdater, Sources
 
 __all__ = ["BlockLists", "BlocklistService", "SourceState", "SourceStatus", "Statistics"]
 
-Sources = tuple[ListSource, ...]
-
-Outcome = tuple[StoredCopy | None, str, float]
-"""Of one fetch: the copy, or what went wrong; and the seconds it took."""
-
-Outcomes = dict[str, Outcome]
-"""Outcomes by URL."""
-
-Inputs = tuple[tuple[str, str, str], ...]
-"""See L{Job.lists}."""
-
-_FIRST_RETRY = 60.0
-_FIRST_PAUSE = 2.0
+_FIRST_RETRY = 5.0
 
 
 class BlocklistService(Service):
     """
     Keeps the block lists fresh.
-
-    @ivar lists: All lists as they are now. Empty before the service has been
-        started.
     """
 
     name = "blocklists"
@@ -81,70 +56,100 @@ class BlocklistService(Service):
     def __init__(
         self,
         clock: IReactorTime,
-        store: ListStore,
-        fetcher: Fetcher,
-        compiler: Compiler,
+        updater: ListUpdater,
         inThread: InThread,
         *,
         onChange: Callable[[BlockLists], object],
         sources: Iterable[ListSource] = (),
         refreshInterval: float = 6 * 3600.0,
-        failOnAny: bool = False,
-        attempts: int = 3,
-        concurrency: int = 4,
-        now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """
-        @param store: Where copies and the compiled set are kept.
-        @param compiler: Compiles, see L{dnsguard.services.listcompiler}.
         @param inThread: Calls a function in a thread.
         @param onChange: Is called with the lists each time that a set was
             loaded or compiled in the background.
         @param sources: The lists to begin with.
         @param refreshInterval: Seconds between refreshes, give or take a tenth.
-        @param failOnAny: Change nothing when one source fails.
-        @param attempts: How often a source is tried in one refresh.
-        @param concurrency: Sources fetched at a time.
-        @param now: Gives the seconds since the epoch.
         @param chance: Gives a number from 0 to below 1.
+        @raise PolicyError: The sources contradict each other.
         """
         self._clock = clock
-        self._store = store
-        self._fetcher = fetcher
-        self._compiler = compiler
+        self._updater = updater
+        self._store = updater.store
         self._inThread = inThread
         self._onChange = onChange
         self._sources = checked(sources)
         self._interval = refreshInterval
-        self._failOnAny = failOnAny
-        self._attempts = attempts
-        self._now = now
         self._chance = chance
         self._lock = DeferredLock()
-        self._slots = DeferredSemaphore(concurrency)
-        self._copies: dict[str, StoredCopy] = {}
-        self._inputs: list[str] = []
         self._working: set[Deferred[Any]] = set()
         self._call: IDelayedCall | None = None
         self._nextFull = 0.0
         self._failedRounds = 0
-        self._counts = Statistics()
         self._restored: Deferred[None] = Deferred()
-        self.lists = BlockLists(DomainSet.build([]), ())
-        self._note(self._sources, {}, {})
+        updater.introduce(self._sources)
+
+    @classmethod
+    def over(
+        cls,
+        reactor: Any,
+        agent: IAgent,
+        folder: str,
+        *,
+        onChange: Callable[[BlockLists], object],
+        sources: Iterable[ListSource] = (),
+        refreshInterval: float = 6 * 3600.0,
+        timeout: float = 60.0,
+        maxSize: int = 256 << 20,
+        failOnAny: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> BlocklistService:
+        """
+        Make the service with all its usual parts.
+
+        @param reactor: The reactor; its thread pool does what waits for disks.
+        @param agent: Asks servers; follows no redirects itself.
+        @param folder: Where copies and the compiled set are kept; nobody
+            else's.
+        @param timeout: Seconds for fetching one list.
+        @param maxSize: Octets that a list may have, unpacked.
+        @param failOnAny: Change nothing when one source fails.
+        """
+        pool = reactor.getThreadPool()
+
+        def inThread(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            return deferToThreadPool(reactor, pool, function, *args)
+
+        store = ListStore(folder)
+        fetcher = Fetcher(
+            reactor, agent, store, inThread, timeout=timeout, maxSize=maxSize, now=now
+        )
+        compiler = ListCompiler(reactor, inThread)
+        updater = ListUpdater(
+            reactor, store, fetcher, compiler, inThread, now=now, failOnAny=failOnAny
+        )
+        return cls(
+            reactor,
+            updater,
+            inThread,
+            onChange=onChange,
+            sources=sources,
+            refreshInterval=refreshInterval,
+        )
+
+    @property
+    def lists(self) -> BlockLists:
+        """
+        All lists as they are now; empty before the service has been started.
+        """
+        return self._updater.lists
 
     @property
     def statistics(self) -> Statistics:
         """
         The counters, now.
         """
-        return attrs.evolve(
-            self._counts,
-            names=len(self.lists.domains),
-            octets=self.lists.domains.header.size,
-            failedSources=sum(bool(status.error) for status in self.lists.statuses),
-        )
+        return self._updater.statistics
 
     @property
     def sources(self) -> Sources:
@@ -157,14 +162,9 @@ class BlocklistService(Service):
         self, *, refreshInterval: float, failOnAny: bool, timeout: float, maxSize: int
     ) -> None:
         """
-        Do otherwise from now on.
-
-        @param refreshInterval: As the constructor takes it, likewise
-            C{failOnAny}.
-        @param timeout: As L{Fetcher} takes it, likewise C{maxSize}.
+        Do otherwise from now on. The arguments are those of L{over}.
         """
-        self._fetcher.configure(timeout=timeout, maxSize=maxSize)
-        self._failOnAny = failOnAny
+        self._updater.configure(failOnAny=failOnAny, timeout=timeout, maxSize=maxSize)
         if refreshInterval == self._interval:
             return
         self._interval = refreshInterval
@@ -205,7 +205,7 @@ class BlocklistService(Service):
         ended = DeferredList([_ending(work) for work in working])
         for work in working:
             work.cancel()
-        return ended
+        return ended.addCallback(lambda _: self._updater.close())
 
     def load(self, sources: Iterable[ListSource], *, refetch: bool = True) -> Deferred[BlockLists]:
         """
@@ -221,11 +221,12 @@ class BlocklistService(Service):
         wanted = checked(sources)
 
         async def change() -> BlockLists:
-            copies = await self._known(wanted)
-            fetched = [source for source in wanted if refetch or source.url not in copies]
-            await self._update(wanted, copies, fetched)
+            await self._updater.update(wanted, lambda source, copied: refetch or not copied)
             self._sources = wanted
             await self._inThread(self._store.forgetOthers, [source.url for source in wanted])
+            if self._call is not None and self._call.active():
+                self._call.cancel()
+                self._plan()
             return self.lists
 
         return self._exclusively(change)
@@ -272,22 +273,30 @@ class BlocklistService(Service):
         self._call = None
         doing = self._exclusively(work)
         doing.addErrback(self._complain)
-        doing.addCallback(lambda _: self._plan())
+        doing.addCallback(self._plan)
 
-    def _complain(self, reason: Failure) -> None:
+    def _complain(self, reason: Failure) -> bool:
+        """
+        Say what went wrong.
+
+        @return: True, for L{_plan}.
+        """
         if reason.check(PolicyError):
             self.log.error("block lists stay as they are: {reason}", reason=str(reason.value))
         elif not reason.check(CancelledError):
             self.log.failure("block lists stay as they are", reason)
+        return True
 
-    def _plan(self) -> None:
+    def _plan(self, failed: bool | None = None) -> None:
         """
-        Plan the next refresh: sooner, but ever less soon, if sources failed.
+        Plan the next refresh: sooner, but ever less soon, if something failed.
+
+        @param failed: Did more fail than single sources?
         """
         if not self.running:
             return
         delay = self._interval
-        if any(status.error for status in self.lists.statuses):
+        if failed or any(status.error for status in self.lists.statuses):
             delay = min(delay, _FIRST_RETRY * 2.0 ** min(self._failedRounds, 20))
             self._failedRounds += 1
         else:
@@ -308,49 +317,30 @@ class BlocklistService(Service):
                 folder=str(self._store.folder),
                 reason=str(reason),
             )
-        copies = await self._known(self._sources)
-        if copies:
-            try:
-                await self._restore(copies)
-            except PolicyError as reason:
-                self.log.error("block lists aren't restored: {reason}", reason=str(reason))
-            else:
+        try:
+            if await self._updater.restore(self._sources):
                 self._announce()
+        except PolicyError as reason:
+            self.log.error("block lists aren't restored: {reason}", reason=str(reason))
         if not self._restored.called:
             self._restored.callback(None)
-        await self._tick()
-
-    async def _restore(self, copies: dict[str, StoredCopy]) -> None:
-        """
-        Take the compiled set as it is on disk, or make it of the copies.
-        """
-        lists = _inputs(self._sources, copies)
-        try:
-            domains = await self._inThread(_loadWhole, self._setPath)
-        except PolicyError:
-            await self._compile(lists)
-        else:
-            if domains.header.facts.get("inputs") == inputsOf(lists):
-                self._inputs = inputsOf(lists)
-                self._adopt(domains)
-            else:
-                await self._compile(lists)
-        self._copies = copies
-        self._note(self._sources, copies, {})
+        if self.running:
+            # Whoever was told of the lists may have stopped us.
+            await self._tick()
 
     async def _tick(self) -> None:
         """
         Refresh what is due: everything, or what failed last time.
         """
         now = self._clock.seconds()
-        due = self._sources
-        if now < self._nextFull:
-            failed = {status.name for status in self.lists.statuses if status.error}
-            due = tuple(source for source in due if source.name in failed)
-        else:
+        full = now >= self._nextFull
+        if full:
             self._nextFull = now + 0.9 * self._interval
+        failed = {status.name for status in self.lists.statuses if status.error}
         number = self.lists.number
-        await self._update(self._sources, await self._known(self._sources), due)
+        await self._updater.update(
+            self._sources, lambda source, copied: full or source.name in failed
+        )
         if self.lists.number != number:
             self._announce()
 
@@ -359,119 +349,6 @@ class BlocklistService(Service):
             self._onChange(self.lists)
         except Exception:
             self.log.failure("block lists were refreshed, but not taken into use")
-
-    async def _known(self, sources: Sources) -> dict[str, StoredCopy]:
-        """
-        Find the copies of sources, on disk if they're new here.
-        """
-        found = {}
-        for url in dict.fromkeys(source.url for source in sources):
-            copy = self._copies.get(url) or await self._inThread(self._store.find, url)
-            if copy is not None:
-                found[url] = copy
-        return found
-
-    async def _update(
-        self, sources: Sources, copies: dict[str, StoredCopy], due: Iterable[ListSource]
-    ) -> None:
-        """
-        Fetch, and compile if anything has changed.
-        """
-        byURL = {source.url: source for source in due}
-        results = await gatherResults(
-            [
-                self._slots.run(Deferred.fromCoroutine, self._fetchOne(source, copies.get(url)))
-                for url, source in byURL.items()
-            ],
-            consumeErrors=True,
-        )
-        outcomes: Outcomes = dict(zip(byURL, results, strict=True))
-        for url, (copy, _, _) in outcomes.items():
-            if copy is not None:
-                copies[url] = copy
-        self._counts = attrs.evolve(
-            self._counts, refreshes=self._counts.refreshes + 1, lastRefresh=self._now()
-        )
-        failed = [byURL[url].name for url, (_, error, _) in outcomes.items() if error]
-        if failed and self._failOnAny:
-            self._note(sources, copies, outcomes)
-            raise PolicyError("block lists", f"{', '.join(failed)} failed; nothing is changed")
-        lists = _inputs(sources, copies)
-        if inputsOf(lists) != self._inputs:
-            await self._compile(lists)
-        self._copies = copies
-        self._note(sources, copies, outcomes)
-
-    async def _fetchOne(self, source: ListSource, known: StoredCopy | None) -> Outcome:
-        """
-        Fetch one source, with a few tries.
-        """
-        started = self._clock.seconds()
-        for attempt in range(self._attempts):
-            try:
-                copy = await self._fetcher.fetch(source, known)
-            except PolicyError as reason:
-                self._counts = attrs.evolve(self._counts, failures=self._counts.failures + 1)
-                error = reason.reason
-            else:
-                return copy, "", self._clock.seconds() - started
-            if source.path is not None:
-                break
-            if attempt + 1 < self._attempts:
-                pause = _FIRST_PAUSE * 2.0**attempt * (0.5 + self._chance())
-                await deferLater(self._clock, pause)
-        self.log.warn("block list {name} failed: {reason}", name=source.name, reason=error)
-        return None, error, self._clock.seconds() - started
-
-    async def _compile(self, lists: Inputs) -> None:
-        """
-        Compile copies and take the set into use.
-        """
-        started = self._clock.seconds()
-        reports = await self._compiler(Job(lists, str(self._setPath)))
-        domains = await self._inThread(DomainSet.load, self._setPath)
-        self._counts = attrs.evolve(
-            self._counts,
-            compiles=self._counts.compiles + 1,
-            compileSeconds=self._clock.seconds() - started,
-        )
-        self._inputs = inputsOf(lists)
-        self._adopt(domains)
-        for report in reports:
-            self.log.info(
-                "block list {name}: {names} names from {lines} lines, {repeated} repeated, "
-                "{rejected} rejected{examples}",
-                name=report.name,
-                names=report.names,
-                lines=report.lines,
-                repeated=report.entries - report.names,
-                rejected=report.rejected,
-                examples="".join(f"; {example}" for example in report.examples[:3]),
-            )
-
-    def _adopt(self, domains: DomainSet) -> None:
-        self.lists = attrs.evolve(self.lists, domains=domains, number=self.lists.number + 1)
-
-    @property
-    def _setPath(self) -> Path:
-        return self._store.folder / "lists.set"
-
-    def _note(self, sources: Sources, copies: dict[str, StoredCopy], outcomes: Outcomes) -> None:
-        """
-        Keep what is to be said of the sources.
-        """
-        before = {status.name: status for status in self.lists.statuses}
-        reports = {report.name: report for report in reportsIn(self.lists.domains.header)}
-        statuses = []
-        for source in sources:
-            last = before.get(source.name)
-            error, seconds = (last.error, last.seconds) if last else ("", 0.0)
-            if source.url in outcomes:
-                _, error, seconds = outcomes[source.url]
-            statuses.append(
-                statusOf(source, copies.get(source.url), error, seconds, reports.get(source.name))
-            )
-        self.lists = attrs.evolve(self.lists, statuses=tuple(statuses))
 
 
 def checked(sources: Iterable[ListSource]) -> Sources:
@@ -485,23 +362,6 @@ def checked(sources: Iterable[ListSource]) -> Sources:
         if found.setdefault(source.name, source).url != source.url:
             raise PolicyError(f"block list {source.name}", "another list has the same name")
     return tuple(found.values())
-
-
-def _inputs(sources: Sources, copies: dict[str, StoredCopy]) -> Inputs:
-    return tuple(
-        (source.name, str(copies[source.url].path), copies[source.url].digest)
-        for source in sources
-        if source.url in copies
-    )
-
-
-def _loadWhole(path: Path) -> DomainSet:
-    """
-    Load a set and check every octet.
-    """
-    domains = DomainSet.load(path)
-    domains.verify(str(path))
-    return domains
 
 
 def _ending(work: Deferred[Any]) -> Deferred[None]:

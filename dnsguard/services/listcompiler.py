@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
@@ -26,8 +26,22 @@ from dnsguard.services.listworker import Job, Report, compileLists
 
 __all__ = ["Compiler", "ListCompiler"]
 
-Compiler = Callable[[Job], "Deferred[tuple[Report, ...]]"]
-"""Does a job; fails with L{PolicyError}."""
+
+class Compiler(Protocol):
+    """
+    Somebody who does jobs.
+    """
+
+    def __call__(self, job: Job, /) -> Deferred[tuple[Report, ...]]:
+        """
+        Do a job; fails with L{PolicyError}.
+        """
+
+    def close(self) -> Deferred[Any]:
+        """
+        Wait for what a cancelled job left behind.
+        """
+
 
 _MAX_OUTPUT = 16 << 20
 _MAX_ERRORS = 4096
@@ -59,6 +73,7 @@ class ListCompiler:
         self._inThread = inThread
         self._timeout = timeout
         self._python = python
+        self._workers: list[_Worker] = []
 
     def __call__(self, job: Job) -> Deferred[tuple[Report, ...]]:
         """
@@ -84,8 +99,16 @@ class ListCompiler:
                     reason=str(reason),
                 )
             else:
+                self._workers = [other for other in self._workers if not other.ended.called]
+                self._workers.append(worker)
                 return worker.done
         return self._inThread(compileLists, job).addErrback(_asPolicyError)
+
+    def close(self) -> Deferred[Any]:
+        """
+        Wait for processes that were killed to be gone.
+        """
+        return DeferredList([worker.ended for worker in self._workers])
 
 
 def _environment() -> dict[str, str]:
@@ -117,7 +140,7 @@ class _Worker(ProcessProtocol):
         self._size = 0
         self._errors = b""
         self._killed = ""
-        self._ended = False
+        self.ended: Deferred[None] = Deferred()
         self._limit = clock.callLater(
             timeout, self._kill, f"not done within {timeout:g} s, killed"
         )
@@ -150,9 +173,9 @@ class _Worker(ProcessProtocol):
         """
         Give the reports, or the error.
         """
-        self._ended = True
         if self._limit.active():
             self._limit.cancel()
+        self.ended.callback(None)
         if self.done.called:
             return
         try:
@@ -171,7 +194,7 @@ class _Worker(ProcessProtocol):
         """
         Forget that a process was wanted.
         """
-        self._ended = True
+        self.ended.callback(None)
         self._limit.cancel()
 
     def _complaint(self, reason: Failure) -> str:
@@ -180,7 +203,7 @@ class _Worker(ProcessProtocol):
         return f"compiling failed: {self._killed or said}"
 
     def _kill(self, why: str) -> None:
-        if self._ended:
+        if self.ended.called:
             return
         self._killed = why
         transport: Any = self.transport

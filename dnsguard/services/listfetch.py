@@ -12,9 +12,10 @@ in threads while the connection is paused.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
@@ -224,9 +225,22 @@ class Fetcher:
             headers[b"If-None-Match"] = [known.etag.encode("latin-1")]
         elif known is not None and known.modified:
             headers[b"If-Modified-Since"] = [known.modified.encode("latin-1")]
+        start = urlsplit(url)
+        credentials = _credentials(start)
         for _ in range(MAX_REDIRECTS + 1):
+            parts = urlsplit(url)
+            host = parts.netloc.rpartition("@")[2]
+            sent = dict(headers)
+            # A server is sent elsewhere without the password for this one.
+            if credentials and (parts.scheme, parts.hostname, parts.port) == (
+                start.scheme,
+                start.hostname,
+                start.port,
+            ):
+                sent[b"Authorization"] = [credentials]
+            target = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
             response: IResponse = await self._agent.request(
-                b"GET", url.encode("ascii", "strict"), Headers(headers), None
+                b"GET", target.encode("ascii"), Headers(sent), None
             )
             if response.code not in (301, 302, 303, 307, 308):
                 return response
@@ -239,6 +253,17 @@ class Fetcher:
                 raise PolicyError("", "a redirect from https to http")
             url = target
         raise PolicyError("", f"more than {MAX_REDIRECTS} redirects")
+
+
+def _credentials(parts: SplitResult) -> bytes:
+    """
+    The value of the Authorization header for a URL's user and password
+    (RFC 7617), or empty.
+    """
+    if parts.username is None:
+        return b""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return b"Basic " + b64encode(pair.encode("utf-8"))
 
 
 def _header(response: IResponse, name: bytes) -> str:

@@ -145,13 +145,18 @@ class Unpacker:
 
     def _unpack(self, data: bytes) -> None:
         try:
-            while data:
-                self._copy.write(self._stream.decompress(data, _STEP))
+            while True:
+                piece = self._stream.decompress(data, _STEP)
+                self._copy.write(piece)
                 data = self._stream.unconsumed_tail
-                if self._stream.eof and self._stream.unused_data:
+                if self._stream.eof:
                     # RFC 1952 §2.2: members follow each other.
                     data = self._stream.unused_data
+                    if not data:
+                        break
                     self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                elif not data and len(piece) < _STEP:
+                    break
         except zlib.error:
             raise PolicyError("", "damaged gzip data") from None
 
