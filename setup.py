@@ -29,6 +29,7 @@ def compiledTwins():
         Extension(
             ".".join(source.relative_to(HERE).with_suffix("").parts),
             [str(source.relative_to(HERE))],
+            depends=[str(header.relative_to(HERE)) for header in source.parent.glob("*.h")],
             extra_compile_args=["-O3", "-Wno-unused-function"],
         )
         for source in sorted((HERE / "dnsguard").rglob("_*.pyx"))
@@ -92,7 +93,16 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["dnsguard", "dnsguard.*"]), "twisted.plugins"],
     package_data={
-        "dnsguard": ["py.typed", "**/*.yaml", "**/*.json", "**/*.txt", "**/*.pyx", "**/*.pxd"],
+        "dnsguard": [
+            "py.typed",
+            "**/*.yaml",
+            "**/*.json",
+            "**/*.txt",
+            "**/*.pyx",
+            "**/*.pxd",
+            "**/*.pyi",
+            "**/*.h",
+        ],
         "twisted": ["plugins/dnsguard_plugin.py"],
     },
     ext_modules=compiledTwins(),
