@@ -218,6 +218,8 @@ class RowBuffer:
         """
         query, answer = event.query, event.answer
         rCode = answer.rCode if event.replySize else None
+        # The reply was made of these octets, so they are there already.
+        wire, _ = answer.encoded(query.question)
         key = (
             query.qname,
             query.type,
@@ -228,7 +230,7 @@ class RowBuffer:
             answer.upstream,
             answer.authenticData,
             answer.attribution,
-            answer.wire,
+            wire,
         )
         index = self._factIndexes.get(key)
         if index is None:

@@ -85,8 +85,6 @@ class _WorkerProcess(ProcessProtocol):
         """
         if not self.alive:
             raise StoreError("duckdb", "its process has ended")
-        if len(self._pending) >= MAX_PENDING:
-            raise StoreError("duckdb", f"{MAX_PENDING} requests under way")
         self._number += 1
         octets = frame({"id": self._number, **fields}, payload)
         assert self.transport is not None
@@ -179,7 +177,7 @@ class DuckDBStore:
             "checkpointOctets": checkpointOctets,
         }
         self._process: _WorkerProcess | None = None
-        self._starts = 0
+        self._starts = self._pending = 0
         self._pause = 0.0
         self._notBefore = 0.0
         self._known = {"stored_rows": 0, "stored_octets": 0}
@@ -238,6 +236,20 @@ class DuckDBStore:
     async def _request(self, op: str, seconds: float, payload: bytes = b"", **fields: Any) -> Any:
         """
         Have the process do something, starting it when it isn't there.
+        """
+        if self._pending >= MAX_PENDING:
+            raise StoreError("duckdb", f"{MAX_PENDING} requests under way")
+        self._pending += 1
+        try:
+            return await self._answer(op, seconds, payload, fields)
+        finally:
+            self._pending -= 1
+
+    async def _answer(
+        self, op: str, seconds: float, payload: bytes, fields: dict[str, Any]
+    ) -> Any:
+        """
+        Do that.
         """
         if self._process is None or not self._process.alive:
             self._process = self._spawn()

@@ -213,7 +213,8 @@ class DuckFile:
 
     def _shrink(self) -> bool:
         """
-        Let the oldest rows go until the file's blocks in use fit.
+        Let the oldest rows go until the file's blocks in use fit. The engine
+        frees what rows took by the 122,880, so a file of fewer can't shrink.
         """
         changed = False
         for _ in range(int(1 / STEP)):
@@ -227,11 +228,11 @@ class DuckFile:
                     f"SELECT epoch_ms(quantile_disc(ts, {STEP})), epoch_ms(max(ts)) FROM queries"
                 )
             )
-            if edge is None:
+            if edge is None or edge >= newest or not self._forget(edge + 1):
                 break
-            if not self._forget(edge + 1 if edge < newest else newest + 1):
-                break
+            self._transaction(lambda connection: connection.execute(ducksql.FORGET_NAMES))
             changed = True
+        if changed:
             self.checkpoint()
         return changed
 

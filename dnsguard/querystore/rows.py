@@ -252,7 +252,8 @@ def _dnssec(answer: Answer) -> str:
     return "indeterminate" if answer.extendedError.code == INDETERMINATE else ""
 
 
-_HEADER = struct.Struct("=4sH16sIIIHII")
+_HEADER = struct.Struct("=4sH16sIIIHI")
+_CHECKSUM = struct.Struct("=I")
 _MAGIC = b"DGQB"
 _VERSION = 1
 
@@ -308,9 +309,8 @@ class Block:
             len(self.facts),
             len(instance),
             len(body),
-            zlib.crc32(body),
         )
-        return header + body
+        return header + body + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(header)))
 
     @classmethod
     def decode(cls, octets: bytes) -> Block:
@@ -319,13 +319,14 @@ class Block:
 
         @raise BrokenBlock: Something is missing, left over or changed.
         """
-        if len(octets) < _HEADER.size:
+        if len(octets) < _HEADER.size + _CHECKSUM.size:
             raise BrokenBlock("shorter than a header")
-        magic, version, id, count, clients, facts, name, size, crc = _HEADER.unpack_from(octets)
+        magic, version, id, count, clients, facts, name, size = _HEADER.unpack_from(octets)
         if magic != _MAGIC or version != _VERSION:
             raise BrokenBlock("not a block of this version")
-        body = octets[_HEADER.size :]
-        if len(body) != size or zlib.crc32(body) != crc:
+        body = octets[_HEADER.size : -_CHECKSUM.size]
+        (checksum,) = _CHECKSUM.unpack_from(octets, len(octets) - _CHECKSUM.size)
+        if len(body) != size or zlib.crc32(octets[: -_CHECKSUM.size]) != checksum:
             raise BrokenBlock("cut short or damaged")
         lengths = struct.unpack_from(f"={clients + facts}H", body, name)
         at = name + 2 * len(lengths)

@@ -34,7 +34,8 @@ class ClickHouseTestCase(StoreFixture, TestCase):
     A store on the shared server, in a database of its own.
     """
 
-    skip = MISSING or None
+    if MISSING:
+        skip = MISSING
     timeout = 60
 
     def makeStore(self, **options: Any) -> ClickHouseStore:

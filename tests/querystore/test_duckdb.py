@@ -5,12 +5,22 @@ Tests for L{dnsguard.querystore.duckdb}, with a real process.
 
 from __future__ import annotations
 
+import os
+import signal
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from dnsguard.errors import StoreError
+from dnsguard.querystore import duckdb
 from dnsguard.querystore.duckdb import DuckDBStore
-from tests.support.storecontract import StoreContract
+from dnsguard.querystore.questions import Summary
+from tests.support.storecontract import StoreContract, StoreFixture, sampleBlock
+
+MISSING = "" if all(map(find_spec, ("duckdb", "numpy"))) else "needs the packages duckdb and numpy"
 
 
 class DuckDBStoreTests(StoreContract, TestCase):
@@ -18,9 +28,123 @@ class DuckDBStoreTests(StoreContract, TestCase):
     Rows in a file.
     """
 
+    if MISSING:
+        skip = MISSING
+
     def makeStore(self) -> DuckDBStore:
         """
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
         return DuckDBStore(self.reactor, self.path)
+
+
+class DuckDBFaultTests(StoreFixture, TestCase):
+    """
+    Processes that end or fall silent.
+    """
+
+    if MISSING:
+        skip = MISSING
+
+    store: DuckDBStore
+
+    def makeStore(self) -> DuckDBStore:
+        """
+        Make a store on a new file.
+        """
+        self.path = Path(self.mktemp()) / "queries.duckdb"
+        return DuckDBStore(self.reactor, self.path)
+
+    def signal(self, number: int) -> None:
+        """
+        Send the store's process a signal.
+        """
+        process = self.store._process
+        assert process is not None
+        assert process.transport is not None
+        os.kill(process.transport.pid, number)
+
+    async def ended(self) -> None:
+        """
+        Wait for the process's end.
+        """
+        process = self.store._process
+        assert process is not None
+        ended: Deferred[None] = Deferred()
+        process.ended.addCallback(lambda result: ended.callback(None))
+        await ended
+
+    async def test_killed(self) -> None:
+        """
+        What was under way fails, what was stored stays, and the process is
+        started again by the next request.
+        """
+        block = sampleBlock()
+        await self.store.insert(block)
+        self.signal(signal.SIGSTOP)
+        waiting = self.store.insert(sampleBlock())
+        self.signal(signal.SIGKILL)
+        problem: Any = await self.assertFailure(waiting, StoreError)
+        self.assertIn("its process has ended", str(problem))
+        await self.store.insert(block)
+        self.assertEqual(await self.total(), 11)
+        self.assertEqual(self.store.restarts, 1)
+
+    async def test_silent(self) -> None:
+        """
+        A process that doesn't answer in time is ended, and the block can be
+        given again.
+        """
+        await self.store.start()
+        self.patch(duckdb, "INSERT_SECONDS", 0.3)
+        self.signal(signal.SIGSTOP)
+        block = sampleBlock()
+        problem: Any = await self.assertFailure(self.store.insert(block), StoreError)
+        self.assertIn("no reply in time", str(problem))
+        await self.ended()
+        self.patch(duckdb, "INSERT_SECONDS", 30.0)
+        await self.store.insert(block)
+        self.assertEqual(await self.total(), 11)
+
+    async def test_signalsMeantForTheServer(self) -> None:
+        """
+        Ctrl-C and a polite end are the server's to act on; the process goes on
+        until its input ends.
+        """
+        await self.store.start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.signal(number)
+        await self.store.insert(sampleBlock())
+        await self.store.close()
+        self.assertEqual(await self.total(), 11)
+
+    async def test_fileInUse(self) -> None:
+        """
+        A file that another server has open is an error that says so, and the
+        process isn't started in a loop.
+        """
+        await self.store.insert(sampleBlock())
+        other = DuckDBStore(self.reactor, self.path)
+        self.addCleanup(other.close)
+        problem: Any = await self.assertFailure(other.start(), StoreError)
+        self.assertIn("lock", str(problem))
+        for _ in range(5):
+            await self.assertFailure(other.insert(sampleBlock()), StoreError)
+        self.assertLessEqual(other._starts, 1)
+
+    async def test_tooManyRequests(self) -> None:
+        """
+        Requests to a process that is slow don't pile up.
+        """
+        await self.store.start()
+        self.signal(signal.SIGSTOP)
+        waiting = [self.store.ask(Summary()) for _ in range(duckdb.MAX_PENDING + 3)]
+        refused = [deferred for deferred in waiting if deferred.called]
+        self.signal(signal.SIGCONT)
+        self.assertEqual(len(refused), 3)
+        for deferred in waiting:
+            if deferred in refused:
+                await self.assertFailure(deferred, StoreError)
+            else:
+                await deferred

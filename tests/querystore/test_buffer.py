@@ -1,0 +1,285 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.querystore.buffer} and L{dnsguard.querystore.recorder}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from dnsguard.answer import Outcome
+from dnsguard.interfaces import IQueryObserver
+from dnsguard.observers.anonymize import Anonymity, Anonymizer
+from dnsguard.observers.exclusion import Exclusion
+from dnsguard.query import Transport
+from dnsguard.querystore.buffer import RowBuffer
+from dnsguard.querystore.recorder import QueryRecorder
+from tests.support.events import NOON, answerOf, entryFor, eventOf
+from tests.support.replaybatch import FakeReplayBatch
+
+
+def taken(buffer: RowBuffer) -> list[tuple[Any, ...]]:
+    """
+    Give the rows of a buffer.
+    """
+    block = buffer.take()
+    return [] if block is None else list(block.tuples())
+
+
+class RowBufferTests(SynchronousTestCase):
+    """
+    Rows on their way.
+    """
+
+    def test_event(self) -> None:
+        """
+        An event becomes a row whose time is that of its arrival.
+        """
+        buffer = RowBuffer(10, instance="one")
+        buffer.add(
+            eventOf(
+                "a.example.org",
+                Outcome.STALE,
+                "192.0.2.80",
+                clientName="tv",
+                group="kids",
+                transport=Transport.DOT,
+                finished=NOON + 0.5,
+                duration=0.25,
+                cacheSeconds=0.001,
+                writeSeconds=0.002,
+                upstream="https://dns.example/dns-query",
+            )
+        )
+        self.assertEqual(
+            taken(buffer),
+            [
+                (
+                    int(NOON * 1000) + 250,
+                    "192.0.2.1",
+                    "tv",
+                    "dot",
+                    "a.example.org",
+                    "A",
+                    "IN",
+                    "stale",
+                    "NOERROR",
+                    250.0,
+                    1.0,
+                    2.0,
+                    "https://dns.example/dns-query",
+                    "A 192.0.2.80",
+                    "",
+                    "",
+                    "kids",
+                    "",
+                    "doh",
+                    "one",
+                )
+            ],
+        )
+        self.assertIsNone(buffer.take())
+
+    def test_replayed(self) -> None:
+        """
+        A replayed query makes the row that the same query makes by the chain,
+        but for the upstream, which had no part in it.
+        """
+        entry = entryFor("a.example.org", Outcome.CACHED, "192.0.2.80", group="kids")
+        batch = FakeReplayBatch({9: entry})
+        batch.add(9, "192.0.2.1", when=NOON, took=0.25)
+        batch.add(9, "2001:db8::1", when=NOON, took=0.25, transport=1)
+        names = {"192.0.2.1": "tv"}
+        buffer = RowBuffer(10, nameOf=lambda address: names.get(address, ""))
+        buffer.addReplayed(batch)
+        for client, transport in (("192.0.2.1", Transport.UDP), ("2001:db8::1", Transport.TCP)):
+            buffer.add(
+                eventOf(
+                    "a.example.org",
+                    Outcome.CACHED,
+                    "192.0.2.80",
+                    client=client,
+                    clientName=names.get(client, ""),
+                    group="kids",
+                    transport=transport,
+                    finished=NOON + 0.25,
+                    duration=0.25,
+                )
+            )
+        rows = taken(buffer)
+        self.assertEqual(len(rows), 4)
+        self.assertEqual(rows[:2], rows[2:])
+
+    def test_textsAreShared(self) -> None:
+        """
+        Equal queries share their texts, by either road; a block has no more
+        clients and facts than differ.
+        """
+        buffer = RowBuffer(1000)
+        event = eventOf()
+        batch = FakeReplayBatch({1: entryFor("x"), 2: entryFor("y")})
+        for number in range(100):
+            buffer.add(event)
+            batch.add(1 + number % 2, f"192.0.2.{number % 5}")
+        buffer.addReplayed(batch)
+        block = buffer.take()
+        assert block is not None
+        self.assertEqual((len(block), len(block.facts), len(block.clients)), (200, 3, 5))
+
+    def test_entryNumberIsGivenAgain(self) -> None:
+        """
+        An entry that took another's number is told apart from it.
+        """
+        buffer = RowBuffer(10)
+        for name in ("old.example", "new.example"):
+            batch = FakeReplayBatch({1: entryFor(name)})
+            batch.add(1, "192.0.2.1")
+            buffer.addReplayed(batch)
+        self.assertEqual([row[4] for row in taken(buffer)], ["old.example", "new.example"])
+
+    def test_answersAreToldApart(self) -> None:
+        """
+        The same question with another answer makes another row.
+        """
+        buffer = RowBuffer(10)
+        for address in ("192.0.2.1", "192.0.2.2"):
+            buffer.add(eventOf("a.example", Outcome.UPSTREAM, address))
+        self.assertEqual([row[13] for row in taken(buffer)], ["A 192.0.2.1", "A 192.0.2.2"])
+
+    def test_full(self) -> None:
+        """
+        What there is no room for is counted, by either road.
+        """
+        buffer = RowBuffer(5)
+        batch = FakeReplayBatch({1: entryFor()})
+        for _ in range(4):
+            batch.add(1, "192.0.2.1")
+        for _ in range(3):
+            buffer.add(eventOf())
+        buffer.addReplayed(batch)
+        buffer.add(eventOf())
+        self.assertEqual((buffer.used, buffer.recorded, buffer.dropped), (5, 5, 3))
+        self.assertEqual(len(taken(buffer)), 5)
+        buffer.add(eventOf())
+        self.assertEqual((buffer.used, buffer.recorded, buffer.dropped), (1, 6, 3))
+
+    def test_fullOfTexts(self) -> None:
+        """
+        Long texts fill the buffer too.
+        """
+        buffer = RowBuffer(1000, maxOctets=2000)
+        for number in range(100):
+            buffer.add(eventOf(f"{'x' * 60}.{number}.example"))
+        self.assertLess(buffer.used, 20)
+        self.assertEqual(buffer.used + buffer.dropped, 100)
+        batch = FakeReplayBatch({1: entryFor()})
+        batch.add(1, "192.0.2.1")
+        buffer.addReplayed(batch)
+        self.assertEqual(buffer.used + buffer.dropped, 101)
+
+    def test_sampling(self) -> None:
+        """
+        A share of queries is taken, by either road, and the rest counted.
+        """
+        buffer = RowBuffer(10_000, sampleRate=0.25)
+        buffer._random.seed(7)
+        batch = FakeReplayBatch({1: entryFor()})
+        for _ in range(2000):
+            buffer.add(eventOf())
+            batch.add(1, "192.0.2.1")
+        answered = buffer.used
+        buffer.addReplayed(batch)
+        for count in (answered, buffer.used - answered):
+            self.assertTrue(400 < count < 600, count)
+        self.assertEqual(buffer.used + buffer.leftOut, 4000)
+        self.assertEqual(buffer.dropped, 0)
+
+    def test_timesAreBounded(self) -> None:
+        """
+        A clock that jumps makes no row that can't be stored.
+        """
+        buffer = RowBuffer(10)
+        for duration in (-5.0, 1e9):
+            buffer.add(eventOf(duration=duration))
+        self.assertEqual([row[9] for row in taken(buffer)], [0.0, 4294967.295])
+
+
+class QueryRecorderTests(SynchronousTestCase):
+    """
+    What is recorded, and of whom.
+    """
+
+    def record(self, recorder: QueryRecorder) -> list[tuple[Any, ...]]:
+        """
+        Have queries of two clients for two names recorded, by both roads.
+        """
+        verifyObject(IQueryObserver, recorder)
+        batch = FakeReplayBatch({1: entryFor("a.example.org"), 2: entryFor("b.example.net")})
+        for client in ("192.0.2.1", "192.0.2.2"):
+            for number, name in ((1, "a.example.org"), (2, "b.example.net")):
+                batch.add(number, client)
+                recorder.queryAnswered(eventOf(name, client=client, clientName="tv"))
+        recorder.queriesReplayed(batch)
+        return taken(recorder.buffer)
+
+    def test_exclusion(self) -> None:
+        """
+        Excluded names and clients leave no row, by either road.
+        """
+        for exclusion, expected in (
+            (Exclusion(["example.org"]), 4),
+            (Exclusion(["/^b/"]), 4),
+            (Exclusion(clients=["192.0.2.2"]), 4),
+            (Exclusion(["example.org"], ["192.0.2.2"]), 2),
+            (Exclusion(clients=["tv"]), 0),
+            (Exclusion(), 8),
+        ):
+            recorder = QueryRecorder(100, exclusion, Anonymizer(), lambda address: "tv")
+            self.assertEqual(len(self.record(recorder)), expected)
+            self.assertEqual(recorder.buffer.leftOut, 8 - expected)
+
+    def test_anonymity(self) -> None:
+        """
+        What the anonymizer hides is in no octet of the buffer.
+        """
+        recorder = QueryRecorder(
+            100, Exclusion(), Anonymizer(Anonymity.TRUNCATE), lambda address: "tv"
+        )
+        rows = self.record(recorder)
+        self.assertEqual({(row[1], row[2]) for row in rows}, {("192.0.2.0", "")})
+
+    def test_pressure(self) -> None:
+        """
+        A batch that leaves the buffer a quarter full calls for emptying.
+        """
+        recorder = QueryRecorder(16, Exclusion(), Anonymizer())
+        calls: list[int] = []
+        recorder.pressed = lambda: calls.append(recorder.buffer.used)
+        batch = FakeReplayBatch({1: entryFor()})
+        for _ in range(3):
+            batch.add(1, "192.0.2.1")
+        recorder.queriesReplayed(batch)
+        self.assertEqual(calls, [])
+        recorder.queriesReplayed(batch)
+        self.assertEqual(calls, [6])
+
+    def test_oddSampleRate(self) -> None:
+        """
+        A rate that is no share means all.
+        """
+        for rate in (0.0, -1.0, 2.0):
+            recorder = QueryRecorder(100, Exclusion(), Anonymizer(), sampleRate=rate)
+            self.assertEqual(len(self.record(recorder)), 8)
+
+    def test_answerWithoutRecords(self) -> None:
+        """
+        A failure is recorded like anything else.
+        """
+        recorder = QueryRecorder(10, Exclusion(), Anonymizer())
+        event = eventOf(outcome=Outcome.UPSTREAM_ERROR, rCode=2)
+        self.assertEqual(event.answer.rCode, answerOf(rCode=2).rCode)
+        recorder.queryAnswered(event)
+        self.assertEqual(taken(recorder.buffer)[0][7:9], ("upstream_error", "SERVFAIL"))

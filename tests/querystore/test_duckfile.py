@@ -1,0 +1,250 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dnsguard.errors import StoreError
+from dnsguard.querystore.frames import FrameReader, frame
+from dnsguard.querystore.rows import ROW, Block, fragment, texts
+from dnsguard.querystore.statements import Statement
+from tests.support.events import NOON
+from tests.support.storecontract import sampleBlock
+
+MISSING = not all(map(find_spec, ("duckdb", "numpy")))
+
+if TYPE_CHECKING or not MISSING:
+    import duckdb
+
+    from dnsguard.querystore.duckfile import DuckFile
+    from dnsguard.querystore.duckworker import Worker, serve
+
+
+def hour(number: int, count: int) -> Block:
+    """
+    Make a block of so many rows of one hour, with a name of its own.
+    """
+    start = int((NOON + number * 3600) * 1000)
+    noise = random.Random(number)
+    rows = b"".join(
+        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
+        for at in range(count)
+    )
+    template = sampleBlock()
+    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
+    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
+
+
+class DuckFileTestCase(SynchronousTestCase):
+    """
+    A file of its own.
+    """
+
+    if MISSING:
+        skip = "needs the packages duckdb and numpy"
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()) / "folder" / "queries.duckdb"
+        self.now = NOON
+
+    def open(self, **options: Any) -> DuckFile:
+        """
+        Open the test's file.
+        """
+        file = DuckFile(self.path, now=lambda: self.now, **options)
+        self.addCleanup(file.close)
+        return file
+
+    def count(self, file: DuckFile, table: str = "queries") -> int:
+        """
+        Count a table's rows.
+        """
+        ((count,),) = file.query(Statement(f"SELECT count(*) FROM {table}"))
+        return int(count)
+
+
+class DuckFileTests(DuckFileTestCase):
+    """
+    One file.
+    """
+
+    def test_survivesClosing(self) -> None:
+        """
+        Rows are there after the file was closed and opened again, and a block
+        of before isn't stored twice.
+        """
+        block = sampleBlock()
+        file = self.open()
+        self.assertEqual(file.insert(block), 11)
+        file.close()
+        file = self.open()
+        self.assertEqual(file.insert(block), 0)
+        self.assertEqual(self.count(file), 11)
+
+    def test_view(self) -> None:
+        """
+        Other programs find whole rows in a view.
+        """
+        file = self.open()
+        file.insert(sampleBlock())
+        (row,) = file.query(
+            Statement("SELECT qname, \"list\" FROM dns_queries WHERE rcode = 'NXDOMAIN'")
+        )
+        self.assertEqual(row, ["bad.example", "ads"])
+
+    def test_namesAreKeptOnce(self) -> None:
+        """
+        A name is stored once, in however many blocks it comes.
+        """
+        file = self.open()
+        for _ in range(3):
+            file.insert(sampleBlock())
+        self.assertEqual(self.count(file, "names"), 4)
+        self.assertEqual(self.count(file), 33)
+
+    def test_retention(self) -> None:
+        """
+        Rows go when they are too old, and names and ids of blocks with them.
+        """
+        file = self.open(retention=3600.0)
+        file.insert(sampleBlock())
+        self.now = NOON + 3600 + 100
+        file.maintain()
+        self.assertEqual((self.count(file), self.count(file, "names")), (2, 1))
+        self.assertEqual(self.count(file, "blocks"), 1)
+        self.now += 8 * 86400
+        file.maintain()
+        self.assertEqual(self.count(file), 0)
+        self.assertEqual(self.count(file, "names"), 0)
+        self.assertEqual(self.count(file, "blocks"), 0)
+        self.assertEqual(file.insert(sampleBlock()), 11)
+
+    def test_sizeCap(self) -> None:
+        """
+        The oldest rows go until what is in use of the file fits; the newest
+        stay.
+        """
+        file = self.open()
+        for number in range(8):
+            file.insert(hour(number, 61_440))
+        file.checkpoint()
+        cap = int(file.octets() * 0.7)
+        file.close()
+        file = self.open(maxOctets=cap)
+        file.maintain()
+        self.assertLessEqual(file.octets(), cap)
+        names = file.query(Statement("SELECT qname FROM names ORDER BY qname"))
+        self.assertLess(len(names), 8)
+        self.assertEqual(names[-1], ["hour7.example"])
+        self.assertGreaterEqual(self.count(file), 61_440)
+
+    def test_newerSchema(self) -> None:
+        """
+        A file of a newer program is left alone.
+        """
+        self.open().close()
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute("INSERT INTO schema_version VALUES (99)")
+        problem = self.assertRaises(StoreError, DuckFile, self.path)
+        self.assertIn("has schema 99; this program knows 1", str(problem))
+
+    def test_strangersFile(self) -> None:
+        """
+        A file that isn't a database, or is another program's, is left alone
+        and named.
+        """
+        self.path.parent.mkdir(parents=True)
+        self.path.write_bytes(b"mine" * 4096)
+        problem = self.assertRaises(StoreError, DuckFile, self.path)
+        self.assertIn("queries.duckdb", str(problem))
+        self.assertEqual(len(str(problem).splitlines()), 1)
+        self.assertEqual(self.path.read_bytes(), b"mine" * 4096)
+        other = self.path.with_name("other.duckdb")
+        with duckdb.connect(str(other)) as connection:
+            connection.execute("CREATE TABLE names (x INTEGER)")
+        self.assertRaises(StoreError, DuckFile, other)
+
+    def test_failedInsertLeavesNothing(self) -> None:
+        """
+        A block that can't be stored whole isn't stored at all, and may come
+        again.
+        """
+        file = self.open()
+        block = sampleBlock()
+        file.query(Statement("DROP VIEW dns_queries"))
+        file.query(Statement("ALTER TABLE queries RENAME TO elsewhere"))
+        self.assertRaises(StoreError, file.insert, block)
+        self.assertEqual((self.count(file, "blocks"), self.count(file, "names")), (0, 0))
+        file.query(Statement("ALTER TABLE elsewhere RENAME TO queries"))
+        self.assertEqual(file.insert(block), 11)
+
+    def test_counters(self) -> None:
+        """
+        Rows and octets are counted.
+        """
+        file = self.open()
+        file.insert(sampleBlock())
+        file.checkpoint()
+        numbers = file.counters()
+        self.assertEqual(numbers["stored_rows"], 11)
+        self.assertGreater(numbers["stored_octets"], 10_000)
+
+
+class WorkerTests(DuckFileTestCase):
+    """
+    What frames ask for.
+    """
+
+    def ask(self, *frames: bytes) -> list[dict[str, Any]]:
+        """
+        Serve some frames and give the replies.
+        """
+        sink = BytesIO()
+        with tempfile.TemporaryFile() as source:
+            source.write(b"".join(frames))
+            source.seek(0)
+            serve(Worker(self.open()), source.fileno(), sink)
+        return [fields for fields, _ in FrameReader().feed(sink.getvalue())]
+
+    def test_operations(self) -> None:
+        """
+        Each operation is done and answered, in order.
+        """
+        block = sampleBlock().encode()
+        replies = self.ask(
+            frame({"id": 1, "op": "insert"}, block),
+            frame({"id": 2, "op": "insert"}, block),
+            frame({"id": 3, "op": "query", "statements": [["SELECT $p0 + 1", {"p0": 1}]]}),
+            frame({"id": 4, "op": "maintain"}),
+            frame({"id": 5, "op": "clear"}),
+            frame({"id": 6, "op": "counters"}),
+        )
+        self.assertEqual([reply["id"] for reply in replies], [1, 2, 3, 4, 5, 6])
+        self.assertEqual([reply["result"] for reply in replies[:5]], [11, 0, [[[2]]], None, None])
+        self.assertEqual(replies[5]["result"]["stored_rows"], 0)
+
+    def test_errors(self) -> None:
+        """
+        What goes wrong is told, and the next frame is served.
+        """
+        replies = self.ask(
+            frame({"id": 1, "op": "query", "statements": [["SELEC 1", {}]]}),
+            frame({"id": 2, "op": "insert"}, b"noise"),
+            frame({"id": 3, "op": "insert"}, sampleBlock().encode()[:-1]),
+            frame({"id": 4, "op": "insert"}, sampleBlock().encode()),
+        )
+        self.assertIn("Parser Error", replies[0]["error"])
+        self.assertEqual(replies[1]["error"], "shorter than a header")
+        self.assertEqual(replies[2]["error"], "cut short or damaged")
+        self.assertEqual(replies[3]["result"], 11)

@@ -1,0 +1,189 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.querystore.encoding} and its compiled twin.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from dnsguard.querystore import encoding
+from dnsguard.querystore.rows import PROTOCOLS, ROW, SKIP, fragment
+from tests.support.storecontract import sampleBlock
+
+try:
+    from dnsguard.querystore import _rows
+except ImportError:
+    compiled: Any = None
+else:
+    compiled = _rows
+
+RECORD = struct.Struct("=qQIHBB16s")
+
+records = st.lists(
+    st.builds(
+        RECORD.pack,
+        st.integers(-(2**63), 2**63 - 1),
+        st.integers(0, 5).map(lambda number: number * 0x1000000000000001),
+        st.integers(0, 2**32 - 1),
+        st.just(100),
+        st.integers(0, 1),
+        st.sampled_from([4, 6]),
+        st.sampled_from([bytes(16), b"\1" * 16, b"\2" + bytes(15)]),
+    ),
+    max_size=40,
+).map(b"".join)
+
+
+class TranslateTests:
+    """
+    What both twins do.
+    """
+
+    module: Any
+
+    def translate(
+        self,
+        octets: bytes,
+        room: int = 1000,
+        threshold: int = SKIP,
+        seed: int = 1,
+        skipped: int | None = None,
+    ) -> tuple[bytes, tuple[int, int], list[bytes]]:
+        """
+        Translate records, clients numbered as they come.
+        """
+        rows, asked = bytearray(b"before"), []
+        known: dict[bytes, int] = {}
+
+        def clientIndex(key: bytes) -> int:
+            if key not in known:
+                asked.append(key)
+                known[key] = len(known)
+            return SKIP if known[key] == skipped else known[key]
+
+        facts = {number * 0x1000000000000001: number for number in range(5)}
+        facts[5 * 0x1000000000000001] = SKIP
+        counts = self.module.translate(octets, facts, clientIndex, rows, room, threshold, seed)
+        return bytes(rows), counts, asked
+
+    def test_rows(self: Any) -> None:
+        """
+        A record becomes a row; earlier rows stay.
+        """
+        octets = RECORD.pack(
+            1_700_000_000_123_999_999,
+            0x1000000000000001,
+            1500,
+            60,
+            1,
+            4,
+            b"\x7f\0\0\1" + bytes(12),
+        )
+        rows, counts, asked = self.translate(octets)
+        self.assertEqual(rows[:6], b"before")
+        self.assertEqual(list(ROW.iter_unpack(rows[6:])), [(1_700_000_000_123, 0, 1, 2, 0, 0, 1)])
+        self.assertEqual(counts, (0, 0))
+        self.assertEqual(asked, [b"\x04\x7f\0\0\1" + bytes(12)])
+
+    def test_nothing(self: Any) -> None:
+        """
+        No records make no rows.
+        """
+        self.assertEqual(self.translate(b""), (b"before", (0, 0), []))
+
+    def test_unknownEntry(self: Any) -> None:
+        """
+        A record of an entry nobody told of is an error.
+        """
+        octets = RECORD.pack(0, 77, 0, 0, 0, 4, bytes(16))
+        self.assertRaises(KeyError, self.translate, octets)
+
+    def test_rowBinary(self: Any) -> None:
+        """
+        RowBinary holds times little-endian and fragments as they are.
+        """
+        made = self.module.rowBinary(
+            ROW.pack(-5, 1, 0, 1500, 250, 1, 2),
+            (b"\1x", b"\2cc"),
+            (b"\1f",),
+            (b"a", b"b", b"c"),
+            b"i",
+        )
+        self.assertEqual(
+            made,
+            struct.pack("<q", -5) + b"\2cc\1fc" + struct.pack("<ddd", 1.5, 0.25, 0.001) + b"i",
+        )
+
+    def test_danglingReference(self: Any) -> None:
+        """
+        A row that refers to nothing is an error.
+        """
+        for row in ((0, 1, 0, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 1)):
+            self.assertRaises(
+                IndexError,
+                self.module.rowBinary,
+                ROW.pack(*row),
+                (b"c",),
+                (b"f",),
+                (b"p",),
+                b"i",
+            )
+
+
+class PythonTests(TranslateTests, SynchronousTestCase):
+    """
+    The Python twin.
+    """
+
+    module = encoding
+
+
+class CompiledTests(TranslateTests, SynchronousTestCase):
+    """
+    The compiled twin.
+    """
+
+    if compiled is None:
+        skip = "not compiled here"
+    module = compiled
+
+    def test_oddRecords(self) -> None:
+        """
+        Half a record is an error, not read past.
+        """
+        self.assertRaises(ValueError, self.translate, bytes(39))
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        octets=records,
+        room=st.integers(0, 30),
+        threshold=st.sampled_from([SKIP, 0, 2**31]),
+        seed=st.integers(0, 2**64 - 1),
+        skipped=st.sampled_from([None, 0, 1]),
+    )
+    def test_twinsAgree(self, **arguments: Any) -> None:
+        """
+        Both twins make the same of anything.
+        """
+        python = PythonTests("translate")
+        self.assertEqual(self.translate(**arguments), python.translate(**arguments))
+
+    def test_twinsEncodeAlike(self) -> None:
+        """
+        Both twins make the same RowBinary.
+        """
+        block = sampleBlock()
+        arguments = (
+            block.rows,
+            block.clients,
+            block.facts,
+            tuple(fragment((word,)) for word in PROTOCOLS),
+            fragment((block.instance,)),
+        )
+        self.assertEqual(self.module.rowBinary(*arguments), encoding.rowBinary(*arguments))

@@ -1,0 +1,168 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.querystore.rows}.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from dnsguard.answer import Outcome
+from dnsguard.querystore.rows import (
+    CLIENT_COLUMNS,
+    COLUMNS,
+    ENCODED_COLUMNS,
+    FACT_COLUMNS,
+    ROW,
+    Block,
+    BrokenBlock,
+    factFragment,
+    fragment,
+    texts,
+    transportOf,
+)
+from dnsguard.wire.edns import ExtendedError
+from dnsguard.wire.names import fromText
+from tests.support.events import answerOf
+from tests.support.storecontract import sampleBlock
+
+
+class FragmentTests(SynchronousTestCase):
+    """
+    Texts one behind the other.
+    """
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.text(max_size=300), max_size=8))
+    def test_roundTrip(self, values: list[str]) -> None:
+        """
+        Texts come back as they were.
+        """
+        self.assertEqual(texts(fragment(values)), tuple(values))
+
+    def test_longTextsAreCut(self) -> None:
+        """
+        A text over the limit is cut between two letters.
+        """
+        (text,) = texts(fragment(["é" * 2000]))
+        self.assertEqual(text, "é" * 600)
+
+    def test_surrogates(self) -> None:
+        """
+        What UTF-8 can't hold is replaced, not refused.
+        """
+        self.assertEqual(texts(fragment(["a\udc80"])), ("a?",))
+
+    def test_columnsAgree(self) -> None:
+        """
+        The order of encoding has every column once.
+        """
+        self.assertEqual(sorted(ENCODED_COLUMNS), sorted(column.name for column in COLUMNS))
+        self.assertEqual(len(set(ENCODED_COLUMNS)), 20)
+        self.assertEqual((len(CLIENT_COLUMNS), len(FACT_COLUMNS), ROW.size), (2, 12, 32))
+
+    def test_facts(self) -> None:
+        """
+        The root and a reply that never was are dashes; validation is told.
+        """
+        for facts, expected in (
+            ({"authenticData": True}, "secure"),
+            ({"extendedError": ExtendedError(6)}, "bogus"),
+            ({"extendedError": ExtendedError(5)}, "indeterminate"),
+            ({"extendedError": ExtendedError(15)}, ""),
+            ({}, ""),
+        ):
+            answer = answerOf(Outcome.UPSTREAM, "192.0.2.1", **facts)
+            made = texts(factFragment(b"\0", 65280, 3, "upstream", None, "g", None, answer, "dot"))
+            self.assertEqual(
+                dict(zip(FACT_COLUMNS, made, strict=True)),
+                {
+                    "qname": "-",
+                    "qtype": "65280",
+                    "qclass": "CH",
+                    "outcome": "upstream",
+                    "rcode": "-",
+                    "upstream_address": "",
+                    "answer": "A 192.0.2.1",
+                    "rule": "",
+                    "list": "",
+                    "client_group": "g",
+                    "dnssec": expected,
+                    "upstream_transport": "dot",
+                },
+            )
+
+    def test_transports(self) -> None:
+        """
+        An upstream's scheme tells how it is spoken to.
+        """
+        for upstream, expected in (
+            ("", ""),
+            ("192.0.2.53:53", "udp"),
+            ("udp://192.0.2.53", "udp"),
+            ("tcp://192.0.2.53", "tcp"),
+            ("tls://dns.example", "dot"),
+            ("https://dns.example/dns-query", "doh"),
+            ("quic://dns.example", "doq"),
+            ("sdns://x", "sdns"),
+        ):
+            self.assertEqual(transportOf(upstream), expected)
+
+
+class BlockTests(SynchronousTestCase):
+    """
+    Rows that travel together.
+    """
+
+    def test_roundTrip(self) -> None:
+        """
+        A block comes back from its octets as it was.
+        """
+        block = sampleBlock()
+        again = Block.decode(block.encode())
+        self.assertEqual(
+            (again.id, again.instance, list(again.tuples())),
+            (block.id, block.instance, list(block.tuples())),
+        )
+        self.assertEqual(len(again), 11)
+
+    def test_newest(self) -> None:
+        """
+        The last rows can be had alone.
+        """
+        block = sampleBlock()
+        self.assertEqual(list(block.newest(2).tuples()), list(block.tuples())[-2:])
+        self.assertEqual(len(block.newest(100)), 11)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.data())
+    def test_damage(self, data: st.DataObject) -> None:
+        """
+        A block that was cut, changed or lengthened is recognized.
+        """
+        octets = bytearray(sampleBlock().encode())
+        how = data.draw(st.sampled_from(["cut", "change", "add"]))
+        if how == "cut":
+            del octets[data.draw(st.integers(0, len(octets) - 1)) :]
+        elif how == "add":
+            octets += b"x"
+        else:
+            place = data.draw(st.integers(0, len(octets) - 1))
+            octets[place] ^= data.draw(st.integers(1, 255))
+        try:
+            block = Block.decode(bytes(octets))
+        except BrokenBlock:
+            return
+        self.fail(f"read {len(block)} rows of a damaged block")
+
+    def test_names(self) -> None:
+        """
+        A name is stored as text, escaped.
+        """
+        answer = answerOf()
+        made = factFragment(
+            fromText(r"a\.b\000.example"), 1, 1, "upstream", 0, "", None, answer, ""
+        )
+        self.assertEqual(texts(made)[0], r"a\.b\000.example")
