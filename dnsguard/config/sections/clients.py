@@ -15,13 +15,14 @@ from dnsguard.config.convert import Section
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind, Text
 from dnsguard.config.names import Rule
-from dnsguard.config.sections.blocklists import (
+from dnsguard.config.sections.filtering import (
     FamilyTimeConfig,
+    SafeSearchConfig,
     ScheduledPauseConfig,
     SourceConfig,
+    YouTubeMode,
     sourceFaults,
 )
-from dnsguard.config.sections.filtering import SafeSearchConfig, YouTubeMode
 
 __all__ = [
     "ClientConfig",
