@@ -35,6 +35,14 @@ _POINTER_TO_QUESTION = b"\xc0\x0c"
 _TYPE_CLASS = struct.Struct("!HH")
 _BARE_OPT = b"\0\0\x29"
 
+_POINTER_REACH = 0x4000
+"""Offsets that a compression pointer can hold (RFC 1035 §4.1.4)."""
+
+_MAX_OWNERS = 15
+
+_MAX_NAMED = 512
+"""Answer records whose owners are read one by one: that takes its time."""
+
 _CNAME = 5
 _DNAME = 39
 
@@ -179,7 +187,7 @@ def readReply(wire: bytes, question: bytes) -> Reply:
     plain = None if measure is None else measure(wire, question)
     if plain is None:
         return _readAny(wire, question)
-    stripped, opt, flags, counts, ttls, least, negative, authority, additional, direct = plain
+    stripped, opt, flags, counts, ttls, least, negative, authority, additional, chained = plain
     type, cls = _TYPE_CLASS.unpack_from(question, len(question) - 4)
     layout = Layout(
         0,
@@ -198,7 +206,7 @@ def readReply(wire: bytes, question: bytes) -> Reply:
         (12 + len(question), authority, additional),
         len(stripped),
     )
-    if not direct:
+    if not chained:
         stripped = _checkOwners(stripped, layout, counts[1])
     if opt < 0:
         return Reply(stripped, layout, flags & 15, None)
@@ -231,7 +239,7 @@ def _readAny(wire: bytes, question: bytes) -> Reply:
             raise MalformedReply(str(error)) from None
         stripped, layout, edns = _withoutOPT(wire, question)
     answers = layout.counts[1]
-    if answers and not _pointsAtQuestion(stripped, layout, answers):
+    if answers and not _isChain(stripped, layout, answers):
         stripped = _checkOwners(stripped, layout, answers)
     rCode = layout.flags & 15
     if edns is not None:
@@ -277,18 +285,28 @@ def _withoutOPT(wire: bytes, question: bytes) -> tuple[bytes, Layout, EDNS | Non
         raise MalformedReply(str(error)) from None
 
 
-def _pointsAtQuestion(wire: bytes, layout: Layout, answers: int) -> bool:
+def _isChain(wire: bytes, layout: Layout, answers: int) -> bool:
     """
-    Is the owner of each answer record a pointer to the question's name, which
-    nearly all are?
+    Is the owner of each answer record a pointer to the question's name, or to
+    where an alias record before it keeps its target? So nearly all are, and
+    then no name needs to be read to know that they belong together.
     """
+    owners = [_POINTER_TO_QUESTION]
     start = layout.questionEnd
-    ttls = layout.ttls
-    for number in range(answers):
-        ttl = ttls[number]
-        if ttl - start != 6 or wire[start : start + 2] != _POINTER_TO_QUESTION:
+    for ttl in layout.ttls[:answers]:
+        if ttl - start != 6 or wire[start : start + 2] not in owners:
             return False
-        start = ttl + 6 + (wire[ttl + 4] << 8 | wire[ttl + 5])
+        data = ttl + 6
+        start = data + (wire[ttl + 4] << 8 | wire[ttl + 5])
+        if (
+            wire[ttl - 4 : ttl - 2] == b"\0\5"
+            and start - data >= 2
+            and data < _POINTER_REACH
+            and len(owners) < _MAX_OWNERS
+        ):
+            owners.append((0xC000 | data).to_bytes(2, "big"))
+            if wire[data] >= 0xC0:
+                owners.append(wire[data : data + 2])
     return True
 
 
@@ -304,10 +322,17 @@ def _checkOwners(wire: bytes, layout: Layout, answers: int) -> bytes:
         its made-up letter case in lower case.
     @raise MalformedReply: One doesn't.
     """
+    if answers > _MAX_NAMED:
+        raise MalformedReply("too many answer records about other names")
     records: list[tuple[bytes, int, int, int]] = []
+    names: dict[bytes, bytes] = {}
     start = layout.questionEnd
     for ttl in layout.ttls[:answers]:
-        records.append((_name(wire, start), wire[ttl - 4] << 8 | wire[ttl - 3], start, ttl))
+        octets = wire[start : ttl - 4]
+        owner = names.get(octets)
+        if owner is None:
+            names[octets] = owner = _name(wire, start)
+        records.append((owner, wire[ttl - 4] << 8 | wire[ttl - 3], start, ttl))
         start = ttl + 6 + (wire[ttl + 4] << 8 | wire[ttl + 5])
     allowed = _aliases(wire, layout.name, records)
     allowed |= {
@@ -322,6 +347,16 @@ def _checkOwners(wire: bytes, layout: Layout, answers: int) -> bytes:
         if owner == layout.name:
             _lowerLabels(lowered, start)
     return bytes(lowered)
+
+
+def _behindName(wire: bytes, at: int) -> int:
+    """
+    The offset behind the name at C{at}, or the message's end.
+    """
+    size = len(wire)
+    while at < size and 0 < wire[at] < 0xC0:
+        at += 1 + wire[at]
+    return min(size, at + 2 if at < size and wire[at] else at + 1)
 
 
 def _lowerLabels(message: bytearray, at: int) -> None:
@@ -341,7 +376,10 @@ def _aliases(wire: bytes, qname: bytes, records: list[tuple[bytes, int, int, int
     targets: dict[bytes, bytes] = {}
     for owner, type, _, ttl in records:
         if type == _CNAME:
-            targets.setdefault(owner, _name(wire, ttl + 6))
+            data = ttl + 6
+            if _behindName(wire, data) != data + (wire[ttl + 4] << 8 | wire[ttl + 5]):
+                raise MalformedReply("alias record without a whole target")
+            targets.setdefault(owner, _name(wire, data))
     allowed = {qname}
     name = targets.get(qname)
     while name is not None and name not in allowed:

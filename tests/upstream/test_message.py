@@ -249,6 +249,51 @@ class OwnerTests(SynchronousTestCase):
         """
         self.assertRaises(MalformedReply, read, answers=[self.target])
 
+    def test_pointersToTargets(self) -> None:
+        """
+        Records that point at an alias's target belong to it, also when the
+        target is itself a pointer; a pointer elsewhere doesn't make one.
+        """
+        first = record(b"\xc0\x0c", 5, b"\4edge\3cdn\4test\0")
+        at = 12 + len(QUESTION) + 12
+        second = record(bytes([0xC0, at]), 5, bytes([0xC0, at + 5]))
+        third = record(bytes([0xC0, at + 5]), 1, b"abcd")
+        fourth = record(bytes([0xC0, at + 5 + 4]), 1, b"abcd")
+        self.assertEqual(read(answers=[first, second, third]).layout.counts[1], 3)
+        self.assertRaises(MalformedReply, read, answers=[first, third])
+        self.assertRaises(MalformedReply, read, answers=[first, second, third, fourth])
+
+    def test_beyondAPointersReach(self) -> None:
+        """
+        An alias so far back that no pointer reaches it vouches for nothing
+        that one points at.
+        """
+        start = 12 + len(QUESTION) + 12
+        place = 0x4000 + start + 20
+        alias = record(b"\xc0\x0c", 5, b"\5other\4test\0")
+        hidden = record(b"\xc0\x0c", 16, b"x" * 20 + b"\4evil\4test\0")
+        filler = record(b"\xc0\x0c", 16, b"x" * (place - start - len(hidden) - 12))
+        self.assertEqual(12 + len(QUESTION) + len(hidden) + len(filler) + 12, place)
+        evil = record((0xC000 | place).to_bytes(2, "big"), 1, b"\6\6\6\6")
+        self.assertRaises(MalformedReply, read, answers=[hidden, filler, alias, evil])
+
+    def test_tooManyNames(self) -> None:
+        """
+        There is a bound to the names that are read; records that just point
+        at the question don't count.
+        """
+        self.assertRaises(MalformedReply, read, answers=[self.alias, *[self.target] * 512])
+        self.assertEqual(read(answers=[self.alias, *[self.target] * 511]).layout.counts[1], 512)
+        self.assertEqual(read(answers=[A_RECORD] * 2000).layout.counts[1], 2000)
+
+    def test_emptyAlias(self) -> None:
+        """
+        An alias without a target, or with one that runs over, leads nowhere.
+        """
+        for data in (b"", b"\5", b"\5ot", self.target[:8] + b"\0"):
+            alias = record(b"\xc0\x0c", 5, data)
+            self.assertRaises(MalformedReply, read, answers=[alias, self.target])
+
     def test_circle(self) -> None:
         """
         An alias to itself is no endless chase.
