@@ -1,7 +1,7 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """
-The common case of L{dnsguard.upstream.message.readReply}, compiled.
+The common case of L{dnsguard.upstream.reply.readReply}, compiled.
 
 Only the plain and sound reply is dealt with here: at most one OPT record,
 without options and last. Whatever is otherwise, broken messages above all, is
