@@ -5,7 +5,7 @@ The end of the chain: what nobody else can answer is asked of the upstreams.
 
 Nothing is decoded on the way. The question goes out as octets and the reply
 comes back as octets, scanned once; see L{dnsguard.upstream.exchange} for which
-reply counts, and L{dnsguard.upstream.message} for what is kept of it.
+reply counts, and L{dnsguard.upstream.reply} for what is kept of it.
 """
 
 from __future__ import annotations

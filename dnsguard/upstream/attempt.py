@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dnsguard.upstream.message import Reply
+from dnsguard.upstream.reply import Reply
 from dnsguard.upstream.selection import FailureKind, Standing
 
 if TYPE_CHECKING:

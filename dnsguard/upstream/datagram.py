@@ -21,8 +21,9 @@ from zope.interface import implementer
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
-from dnsguard.upstream.message import Entropy, MalformedReply, mixCase, query, readReply
+from dnsguard.upstream.message import Entropy, mixCase, query
 from dnsguard.upstream.ports import Port, PortPool
+from dnsguard.upstream.reply import MalformedReply, readReply
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
 from dnsguard.upstream.stream import ConnectionPool
 from dnsguard.upstream.wheel import TimerWheel

@@ -31,7 +31,7 @@ from twisted.names import dns
 from dnsguard.answer import Answer, Outcome
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.attempt import Attempt
-from dnsguard.upstream.message import Reply
+from dnsguard.upstream.reply import Reply
 from dnsguard.upstream.selection import Selector, Strategy
 from dnsguard.wire.edns import ExtendedError
 

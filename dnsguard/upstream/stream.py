@@ -27,7 +27,8 @@ from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.connection import PIPELINED, Connection
-from dnsguard.upstream.message import Entropy, MalformedReply, Reply, readReply
+from dnsguard.upstream.message import Entropy
+from dnsguard.upstream.reply import MalformedReply, Reply, readReply
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
 from dnsguard.upstream.wheel import TimerWheel
 

@@ -17,8 +17,8 @@ from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.exchange import Exchange, Group
-from dnsguard.upstream.message import Reply, readReply
 from dnsguard.upstream.ports import IDatagramReader, Port
+from dnsguard.upstream.reply import Reply, readReply
 from dnsguard.upstream.selection import FailureKind, Standing, Strategy
 from dnsguard.wire.names import fromText
 

@@ -1,7 +1,7 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """
-The common case of L{dnsguard.upstream.message.readReply}, compiled.
+The common case of L{dnsguard.upstream.reply.readReply}, compiled.
 
 Only the plain and sound reply is dealt with here: at most one OPT record,
 without options and last. Whatever is otherwise, broken messages above all, is
@@ -15,8 +15,11 @@ from libc.string cimport memcpy
 cdef enum:
     HEADER = 12
     SOA = 6
+    CNAME = 5
     OPT = 41
     TTL_LIMIT = 0x7FFFFFFF
+    MAX_OWNERS = 15
+    POINTER_REACH = 0x4000
 
 
 cdef inline uint32_t _two(const unsigned char* at) noexcept nogil:
@@ -25,6 +28,14 @@ cdef inline uint32_t _two(const unsigned char* at) noexcept nogil:
 
 cdef inline uint32_t _four(const unsigned char* at) noexcept nogil:
     return (_two(at) << 16) | _two(at + 2)
+
+
+cdef inline bint _isAmong(const uint32_t* owners, int count, uint32_t owner) noexcept nogil:
+    cdef int at
+    for at in range(count):
+        if owners[at] == owner:
+            return True
+    return False
 
 
 cdef Py_ssize_t _behindName(const unsigned char* wire, Py_ssize_t size, Py_ssize_t start) noexcept nogil:
@@ -62,8 +73,8 @@ def measure(bytes message not None, bytes question not None):
     @return: The reply without hop-by-hop parts, the offset of its bare OPT
         record or -1, its flags, counts, TTL offsets, least and negative TTL
         (-1 for none), where authority and additional records start, and
-        whether all owners of answers are pointers to the question; L{None} if
-        the reply isn't plain.
+        whether all owners of answers are pointers to the question's name or to
+        the targets of aliases before them; L{None} if the reply isn't plain.
     """
     cdef const unsigned char* wire = <const unsigned char*> PyBytes_AS_STRING(message)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
@@ -74,10 +85,13 @@ def measure(bytes message not None, bytes question not None):
     cdef uint32_t number, type, ttl, length, minimum
     cdef long long least = -1, negative = -1
     cdef int section
-    cdef bint direct = True
+    cdef bint chained = True
+    cdef uint32_t owners[MAX_OWNERS + 1]
+    cdef int known = 1
     cdef unsigned char* out
     cdef bytes stripped
     cdef list ttls = []
+    owners[0] = 0xC000 | HEADER
     at = HEADER + asked
     if size < at or _two(wire + 4) != 1:
         return None
@@ -91,14 +105,22 @@ def measure(bytes message not None, bytes question not None):
             at = _behindName(wire, size, at)
             if at < 0 or at + 10 > size:
                 return None
-            if section == 0 and (at - start != 2 or wire[start] != 0xC0 or wire[start + 1] != HEADER):
-                direct = False
             type = _two(wire + at)
             ttl = _four(wire + at + 4)
             length = _two(wire + at + 8)
             end = at + 10 + length
             if end > size:
                 return None
+            if section == 0:
+                if at - start != 2 or not _isAmong(owners, known, _two(wire + start)):
+                    chained = False
+                elif (
+                    type == CNAME and length >= 2
+                    and at + 10 < POINTER_REACH and known < MAX_OWNERS
+                ):
+                    owners[known] = 0xC000 | <uint32_t> (at + 10)
+                    owners[known + 1] = _two(wire + at + 10)
+                    known += 2 if wire[at + 10] >= 0xC0 else 1
             if type == OPT:
                 if section != 2 or at - start != 1 or length:
                     return None
@@ -128,5 +150,5 @@ def measure(bytes message not None, bytes question not None):
     memcpy(out + HEADER, PyBytes_AS_STRING(question), asked)
     return (
         stripped, opt, _two(wire + 2), (1, counts[0], counts[1], counts[2]), tuple(ttls),
-        least, negative, sections[1], sections[2], direct,
+        least, negative, sections[1], sections[2], chained,
     )
