@@ -19,22 +19,27 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.names import dns
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.answer import Answer
-from dnsguard.errors import UpstreamError, UpstreamTimeout
 from dnsguard.interfaces import IAnswerer, IQueryObserver, IUpstream
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.base import Answered, Answerer
-from dnsguard.wire.layout import HEADER, QR, Layout, scan
+from dnsguard.upstream.address import UpstreamAddress
+from dnsguard.upstream.attempt import Attempt
+from dnsguard.upstream.reply import readReply
+from dnsguard.upstream.selection import FailureKind, Standing
+from dnsguard.wire.layout import HEADER, QR, scan
 from dnsguard.wire.names import fromText
 
 __all__ = [
-    "Exchange",
+    "Asked",
     "FakeUpstream",
     "FixedAnswerer",
     "RecordingObserver",
@@ -115,50 +120,60 @@ class FixedAnswerer(Answerer):
 
 
 @attrs.frozen(eq=False)
-class Exchange:
+class Asked:
     """
-    One query sent to a L{FakeUpstream}, and the way to settle it.
+    One question put to a L{FakeUpstream}, and the way to settle it.
 
-    @ivar message: The query's octets.
-    @ivar layout: The scan of C{message}.
-    @ivar timeout: The seconds that were allowed.
-    @ivar deferred: What C{exchange} gave out.
+    @ivar attempt: What was sent.
+    @ivar clock: Tells the time.
     """
 
-    message: bytes
-    layout: Layout
-    timeout: float
-    deferred: Deferred[bytes]
+    attempt: Attempt
+    clock: IReactorTime
+
+    @property
+    def question(self) -> bytes:
+        """
+        The question section: lower-cased name, type and class.
+        """
+        return self.attempt.exchange.qname + self.attempt.exchange.tail
+
+    @property
+    def pending(self) -> bool:
+        """
+        Does anybody still wait for it?
+        """
+        return self.attempt.pending
 
     def reply(self, answer: Answer) -> None:
         """
         Settle it with an answer.
         """
-        question = self.message[12 : self.layout.questionEnd]
-        # Encoded anew: the same answer may settle other exchanges, too.
-        wire, _ = answer.replace(sections=answer.sections).encoded(question)
-        _, flags, *counts = HEADER.unpack_from(wire)
-        header = HEADER.pack(self.layout.id, (flags | QR) & 0xFFF0 | answer.rCode & 15, *counts)
-        # The question goes back as it came, letter case included.
-        self.replyWire(header + question + wire[12 + len(question) :])
+        # Encoded anew: the same answer may settle other questions, too.
+        wire, _ = answer.replace(sections=answer.sections).encoded(self.question)
+        id, flags, *counts = HEADER.unpack_from(wire)
+        header = HEADER.pack(id, (flags | QR) & 0xFFF0 | answer.rCode & 15, *counts)
+        self.replyWire(header + wire[len(header) :])
 
     def replyWire(self, wire: bytes) -> None:
         """
         Settle it with octets: those that an upstream could give out, a
-        response with this exchange's id and question.
+        response to this question.
         """
         layout = scan(wire)
-        if not layout.flags & QR or layout.id != self.layout.id:
-            raise AssertionError("an upstream gives out responses to its query only")
-        if wire[12 : layout.questionEnd] != self.message[12 : self.layout.questionEnd]:
+        if not layout.flags & QR:
+            raise AssertionError("an upstream gives out responses only")
+        if wire[12 : layout.questionEnd].lower() != self.question:
             raise AssertionError("an upstream gives out responses to its question only")
-        self.deferred.callback(wire)
+        self.attempt.succeed(readReply(wire, self.question), self.clock.seconds())
 
-    def fail(self, reason: UpstreamError | None = None) -> None:
+    def fail(
+        self, kind: FailureKind = FailureKind.TIMEOUT, reason: str = "no reply in time"
+    ) -> None:
         """
-        Settle it with a failure; without one, with a timeout.
+        Settle it with a failure; without arguments, with a timeout.
         """
-        self.deferred.errback(reason or UpstreamTimeout("fake", self.timeout))
+        self.attempt.fail(kind, reason, self.clock.seconds())
 
 
 @implementer(IUpstream)
@@ -167,62 +182,85 @@ class FakeUpstream:
     An upstream whose replies are the test's.
 
     @ivar name: Its name.
-    @ivar address: Its address, whatever it was made with.
-    @ivar exchanges: All L{Exchange}s begun, in order.
+    @ivar address: Its address.
+    @ivar standing: What is known of it.
+    @ivar asked: Everything that it was L{Asked}, in order.
+    @ivar retired: Has it been told to take no further part?
     @ivar closed: Has it been closed?
     """
 
     def __init__(
         self,
         name: str = "fake",
-        address: Any = None,
-        answer: Answer | Callable[[Exchange], None] | None = None,
+        address: str = "192.0.2.53",
+        answer: Answer | Callable[[Asked], None] | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
         """
-        @param answer: Settle each exchange with this at once, or call it with
-            the exchange; without it the test settles them.
+        @param answer: Settle each question with this at once, or call it with
+            what was asked; without it the test settles them.
+        @param clock: Tells the time; without one it stands still.
         """
         self.name = name
-        self.address = address
-        self.exchanges: list[Exchange] = []
+        self.address = UpstreamAddress.parse(address)
+        self.standing = Standing()
+        self.asked: list[Asked] = []
+        self.retired = False
         self.closed = False
         self._answer = answer
+        self._clock = clock or Clock()
 
     @property
-    def pending(self) -> list[Exchange]:
+    def pending(self) -> list[Asked]:
         """
-        The exchanges that aren't settled.
+        The questions that aren't settled.
         """
-        return [exchange for exchange in self.exchanges if not exchange.deferred.called]
+        return [asked for asked in self.asked if asked.pending]
 
-    def exchange(self, message: bytes, timeout: float) -> Deferred[bytes]:
+    def send(self, attempt: Attempt) -> None:
         """
-        See L{IUpstream.exchange}.
+        See L{IUpstream.send}.
         """
-        if not isinstance(message, bytes):
-            raise AssertionError(f"a query is bytes, not {type(message).__name__}")
-        layout = scan(message)
-        if layout.flags & QR or layout.opcode or layout.counts[0] != 1 or any(layout.counts[1:3]):
-            raise AssertionError("not a query with one question and no records")
-        if not timeout > 0:
-            raise AssertionError(f"no time to answer in: {timeout!r}")
+        if not isinstance(attempt, Attempt):
+            raise AssertionError(f"an upstream is sent attempts, not {attempt!r}")
+        if not attempt.deadline > self._clock.seconds():
+            raise AssertionError("no time to answer in")
+        if self.retired:
+            raise AssertionError("a retired upstream isn't asked any more")
+        asked = Asked(attempt, self._clock)
+        self.asked.append(asked)
+        attempt.carrier = self
         if self.closed:
-            return fail(UpstreamError(self.name, "closed"))
-        exchange = Exchange(message, layout, timeout, Deferred())
-        self.exchanges.append(exchange)
-        if isinstance(self._answer, Answer):
-            exchange.reply(self._answer)
+            asked.fail(FailureKind.UNREACHABLE, "closed")
+        elif isinstance(self._answer, Answer):
+            asked.reply(self._answer)
         elif self._answer is not None:
-            self._answer(exchange)
-        return exchange.deferred
+            self._answer(asked)
+
+    def attemptTimedOut(self, attempt: Attempt, now: float) -> None:
+        """
+        Fail what wasn't settled in time.
+        """
+        attempt.fail(FailureKind.TIMEOUT, "no reply in time", now)
+
+    def abandon(self, attempt: Attempt) -> None:
+        """
+        Nobody wants the reply any more.
+        """
+
+    def retire(self) -> None:
+        """
+        See L{IUpstream.retire}.
+        """
+        self.retired = True
 
     def close(self) -> Deferred[None]:
         """
         See L{IUpstream.close}.
         """
         self.closed = True
-        for exchange in self.pending:
-            exchange.fail(UpstreamError(self.name, "closed"))
+        for asked in self.pending:
+            asked.fail(FailureKind.UNREACHABLE, "closed")
         return succeed(None)
 
 

@@ -46,7 +46,7 @@ ROOMS = {"resolvers", "upstream", "server", "redis", "observers", "querystore", 
 NOUNS = {"observers.event", "replay.entry"}
 """The values that travel between rooms: anybody may import these."""
 
-EXCEPTIONS = {("resolvers", "upstream")}
+EXCEPTIONS = {("resolvers", "upstream"), ("server", "resolvers")}
 
 TOP = {"assembly", "tap", "cli"}
 
@@ -176,7 +176,7 @@ class ImportDirectionTests(SynchronousTestCase):
             ("wire.layout", "attr_of_nobody"),
             ("policy.view", "twisted.internet.defer"),
             ("query", "twisted.internet.defer"),
-            ("server.factory", "dnsguard.resolvers.chain"),
+            ("server.factory", "dnsguard.replay.store"),
             ("resolvers.blocklist", "dnsguard.assembly"),
             ("services.refresh", "twisted.internet.reactor"),
             ("resolvers.forwarder", "dnsguard.config.model"),

@@ -10,34 +10,36 @@ from textwrap import dedent
 from typing import Any
 from unittest import TestResult
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.errors import UpstreamError, UpstreamTimeout
 from dnsguard.interfaces import IAnswerer, IQueryObserver, IUpstream
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, ClientQuery
+from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.testing import (
-    Exchange,
+    Asked,
     FakeUpstream,
     FixedAnswerer,
     RecordingObserver,
     StillWaiting,
     askChain,
 )
-from dnsguard.wire.edns import EDNS
-from dnsguard.wire.layout import scan
+from dnsguard.upstream.exchange import Group
+from dnsguard.upstream.routes import UpstreamSet
+from dnsguard.upstream.selection import Strategy
 from dnsguard.wire.names import fromText
-from tests.caching.messages import A, message, record
+from tests.caching.messages import message
 
 ANSWER = Answer.fromRecords(
     [dns.RRHeader(b"www.example.org", dns.A, dns.IN, 60, dns.Record_A("192.0.2.1", 60))],
     outcome=Outcome.UPSTREAM,
 )
-QUERY = message(flags=0x0100, edns=EDNS())[0].replace(b"example", b"eXaMpLe")
+QUESTION = ClientQuery(fromText("www.example.org")).question
 
 
 class AskChainTests(SynchronousTestCase):
@@ -89,8 +91,19 @@ class AskChainTests(SynchronousTestCase):
 
 class FakeUpstreamTests(SynchronousTestCase):
     """
-    Tests for L{FakeUpstream}.
+    Tests for L{FakeUpstream}, asked by a real forwarder.
     """
+
+    def ask(
+        self, upstream: FakeUpstream, name: str = "www.example.org"
+    ) -> Deferred[Answer | None]:
+        """
+        Forward a query to it.
+        """
+        group = Group.of(Strategy.FAILOVER, [upstream])
+        forwarder = ForwardingResolver(UpstreamSet({b"\0": group}), clock=Clock())
+        found = forwarder.answer(ClientQuery(fromText(name)))
+        return found if isinstance(found, Deferred) else succeed(found)
 
     def test_interface(self) -> None:
         """
@@ -100,77 +113,75 @@ class FakeUpstreamTests(SynchronousTestCase):
 
     def test_replies(self) -> None:
         """
-        An exchange is settled with an answer, which gets the query's id and
-        question, letter case included.
+        A question is settled with an answer.
         """
         upstream = FakeUpstream()
-        result = upstream.exchange(QUERY, 2.0)
+        result = self.ask(upstream)
         self.assertNoResult(result)
-        (exchange,) = upstream.pending
-        self.assertEqual((exchange.timeout, exchange.layout.name), (2.0, scan(QUERY).name))
-        exchange.reply(ANSWER)
-        wire = self.successResultOf(result)
-        self.assertIn(b"eXaMpLe", wire)
-        layout = scan(wire)
-        self.assertEqual((layout.id, layout.counts, layout.rCode), (0x1234, (1, 1, 0, 0), 0))
+        (asked,) = upstream.pending
+        self.assertEqual(asked.question, QUESTION)
+        asked.reply(ANSWER)
+        answer = self.successResultOf(result)
+        assert answer is not None
+        self.assertEqual((answer.rCode, answer.upstream), (dns.OK, "fake"))
+        self.assertEqual(len(answer[0]), 1)
         self.assertEqual(upstream.pending, [])
 
     def test_repliesByItself(self) -> None:
         """
-        Given an answer or a callable it settles each exchange with that.
+        Given an answer or a callable it settles each question with that.
         """
         refused = Answer.failure(dns.EREFUSED, Outcome.REFUSED)
-        wire = self.successResultOf(FakeUpstream(answer=refused).exchange(QUERY, 1.0))
-        self.assertEqual(scan(wire).rCode, dns.EREFUSED)
-        self.failureResultOf(
-            FakeUpstream(answer=Exchange.fail).exchange(QUERY, 1.0), UpstreamTimeout
-        )
+        answer = self.successResultOf(self.ask(FakeUpstream(answer=refused)))
+        assert answer is not None
+        self.assertEqual(answer.outcome, Outcome.REFUSED)
+        answer = self.successResultOf(self.ask(FakeUpstream(answer=Asked.fail)))
+        assert answer is not None
+        self.assertEqual(answer.outcome, Outcome.UPSTREAM_ERROR)
 
     def test_sameAnswerForOtherQuestions(self) -> None:
         """
         One answer serves for questions of all lengths.
         """
-        upstream = FakeUpstream(answer=ANSWER)
+        upstream = FakeUpstream(answer=Answer.failure(dns.OK, Outcome.UPSTREAM))
         for name in ("www.example.org", "a.example.org", "something.longer.example.org"):
-            query = message(flags=0x0100, qname=fromText(name))[0]
-            wire = self.successResultOf(upstream.exchange(query, 1.0))
-            self.assertEqual(scan(wire).name, fromText(name))
+            answer = self.successResultOf(self.ask(upstream, name))
+            assert answer is not None
+            assert answer.layout is not None
+            self.assertEqual(answer.layout.name, fromText(name))
 
     def test_close(self) -> None:
         """
         Closing fails what is under way and what comes after.
         """
         upstream = FakeUpstream()
-        result = upstream.exchange(QUERY, 1.0)
+        result = self.ask(upstream)
         self.successResultOf(upstream.close())
-        self.failureResultOf(result, UpstreamError)
-        self.failureResultOf(upstream.exchange(QUERY, 1.0), UpstreamError)
-        self.assertEqual(len(upstream.exchanges), 1)
+        for failed in (result, self.ask(upstream)):
+            answer = self.successResultOf(failed)
+            assert answer is not None
+            self.assertEqual(answer.outcome, Outcome.UPSTREAM_ERROR)
+        self.assertEqual(len(upstream.asked), 2)
 
-    def test_strictAboutQueries(self) -> None:
+    def test_strictAboutAttempts(self) -> None:
         """
-        What the real one couldn't send isn't taken.
+        What the real one is never sent isn't taken.
         """
-        exchange: Any = FakeUpstream().exchange
-        for query, timeout in [
-            (bytearray(QUERY), 1.0),
-            (message()[0], 1.0),
-            (message([record(A, 5)], flags=0)[0], 1.0),
-            (QUERY, 0),
-            (QUERY, -1.0),
-        ]:
-            self.assertRaises(AssertionError, exchange, query, timeout)
-        self.assertRaises(ValueError, exchange, QUERY[:20], 1.0)
+        send: Any = FakeUpstream().send
+        self.assertRaises(AssertionError, send, b"octets")
+        retired = FakeUpstream()
+        retired.retire()
+        self.assertRaises(AssertionError, self.ask, retired)
 
     def test_strictAboutReplies(self) -> None:
         """
         What the real one would never give out isn't given.
         """
         upstream = FakeUpstream()
-        upstream.exchange(QUERY, 1.0)
-        (exchange,) = upstream.pending
-        for reply in [QUERY, message(id=1)[0], message(qname=fromText("example.org"))[0]]:
-            self.assertRaises(AssertionError, exchange.replyWire, reply)
+        self.ask(upstream)
+        (asked,) = upstream.pending
+        for reply in [message(flags=0x0100)[0], message(qname=fromText("example.org"))[0]]:
+            self.assertRaises(AssertionError, asked.replyWire, reply)
 
 
 class Batch:

@@ -274,6 +274,7 @@ class Guard(MultiService):
 
     async def _stop(self) -> None:
         await maybeDeferred(self.listeners.stopService)
+        self.server.pending.close()
         await maybeDeferred(super().stopService)
         await self.forwarder.close()
 

@@ -248,7 +248,9 @@ def makePolicy(
         problems.add(problem)
     policy: Policy | None = None
     try:
-        policy = build(policySpec(config, imported), RuleSetFactory(domains), now=now, pauses=pauses)
+        policy = build(
+            policySpec(config, imported), RuleSetFactory(domains), now=now, pauses=pauses
+        )
     except (PolicyError, InvalidPolicy) as problem:
         problems.add(problem)
     problems.check()

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplayStore
 from dnsguard.query import Transport
+from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.server.address import pack
 from dnsguard.server.corridor import Corridor, ServerLimits
 from dnsguard.server.door import Respond
@@ -98,7 +99,7 @@ class GuardServerFactory(Corridor, server.DNSServerFactory):
         # the last is ever filled: the chain in its place fills them all.
         self.cache = None
         if resolver is None:
-            resolver = elements
+            resolver = AnswererChain(elements)
         else:
             self.canRecurse = True
         limits = ServerLimits() if limits is None else limits

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from twisted.names import dns
 from twisted.trial.unittest import TestCase
@@ -140,11 +141,8 @@ class ComposingTests(TestCase):
             reply = client.recv(65535)
         message = dns.Message()
         message.fromStr(reply)
-        addresses = [
-            record.payload.dottedQuad()
-            for record in message.answers
-            if isinstance(record.payload, dns.Record_A)
-        ]
+        payloads: list[Any] = [record.payload for record in message.answers]
+        addresses = [each.dottedQuad() for each in payloads if isinstance(each, dns.Record_A)]
         return scan(reply), addresses
 
     def test_stockClient(self) -> None:

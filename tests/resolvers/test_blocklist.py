@@ -5,7 +5,6 @@ Tests for the element that blocks names.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.names import dns
@@ -15,7 +14,9 @@ from dnsguard.answer import Answer, Outcome
 from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.decision import RuleKind
 from dnsguard.policy.domainset import DomainSet
+from dnsguard.policy.group import GroupPlan
 from dnsguard.policy.ruleset import RuleSet
+from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.policy.view import View
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.blocklist import BlocklistResolver
@@ -36,9 +37,8 @@ class BlocklistResolverTests(SynchronousTestCase):
         A resolver whose default view blocks stranger.example.
         """
         self.default = self.view(DomainSet.parse("stranger.example"))
-        self.resolver = BlocklistResolver(
-            SimpleNamespace(current=SimpleNamespace(defaultView=self.default))
-        )
+        policy = Policy.make((GroupPlan.fixed(self.default),), now=0.0)
+        self.resolver = BlocklistResolver(Policies(policy))
 
     def view(
         self, lists: DomainSet, blocked: str = "nxdomain", ttl: int = 0, **rules: Any

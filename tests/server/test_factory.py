@@ -22,11 +22,13 @@ from dnsguard.answer import Answer, Outcome
 from dnsguard.errors import AnswerFailed, NameDenied
 from dnsguard.interfaces import IAnswerer
 from dnsguard.query import ClientQuery, Transport
+from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.server.connection import StreamProtocol
 from dnsguard.server.corridor import ServerLimits
 from dnsguard.server.factory import GuardServerFactory, Reply
 from dnsguard.server.reply import ReplyLimits
 from dnsguard.server.stream import StreamLimits
+from dnsguard.testing import FixedAnswerer
 from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AA, AD, CD, QR, RA, RD, TC, Layout, scan
 from tests.support.answering import Answers, FakePolicies, FakeReplay, Observer, addressAnswer
@@ -424,12 +426,12 @@ class ConstructorTests(SynchronousTestCase):
 
     def test_stockLists(self) -> None:
         """
-        Authorities, caches and clients are adapted as one list, in this order.
+        Authorities, caches and clients become one chain, in this order.
         """
-        self.adapt(list)
-        factory = GuardServerFactory(["zone"], ["first", "second"], ["client"])
-        assert isinstance(factory.resolver, AdaptedStock)
-        self.assertEqual(factory.resolver.stock, ["zone", "first", "second", "client"])
+        elements = [FixedAnswerer() for _ in range(4)]
+        factory = GuardServerFactory(elements[:1], elements[1:3], elements[3:])
+        assert isinstance(factory.resolver, AnswererChain)
+        self.assertEqual(factory.resolver.elements, tuple(elements))
         self.assertIsNone(factory.cache)
 
     def test_both(self) -> None:
@@ -448,11 +450,12 @@ class ConstructorTests(SynchronousTestCase):
         """
         RA is set unless there are authorities only; other limits are kept.
         """
-        self.adapt(list)
         limits = ServerLimits(replies=ReplyLimits(payloadSize=1400), pending=7)
-        zone = GuardServerFactory(["zone"], limits=limits)
+        zone = GuardServerFactory([FixedAnswerer()], limits=limits)
         self.assertEqual(zone.limits, ServerLimits(ReplyLimits(1400, None, False), 7))
-        self.assertTrue(GuardServerFactory([], [], ["x"]).limits.replies.recursionAvailable)
+        self.assertTrue(
+            GuardServerFactory([], [], [FixedAnswerer()]).limits.replies.recursionAvailable
+        )
         self.assertTrue(GuardServerFactory(resolver=Answers()).limits.replies.recursionAvailable)
 
     def test_parts(self) -> None:
