@@ -426,7 +426,9 @@ class ForwardingTests(TestCase):
         while not release:
             await deferLater(reactor, 0.01)
         kept = resolver.upstreams.upstreams[1]
-        resolver.replaceUpstreams(self.factory.upstreamSet(self.specs[1:]))
+        resolver.replaceUpstreams(
+            self.factory.upstreamSet(self.specs[1:], previous=resolver.upstreams)
+        )
         self.assertEqual(resolver.upstreams.upstreams, (kept,))
         self.assertEqual((await self.ask(resolver, "new.example.org")).upstream, "1")
         release[0]()
