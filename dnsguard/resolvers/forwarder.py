@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.names import dns
 
@@ -66,6 +66,7 @@ class ForwardingResolver(Answerer):
         self.upstreams = upstreams
         self.timeout = timeout
         self.unforwarded = 0
+        self._retired: UpstreamSet | None = None
         self.exchanges = Coalescer(clock, maxExchanges=maxExchanges, maxWaiters=maxWaiters)
 
     def answer(self, query: ClientQuery) -> Answer | Deferred[Answer | None] | None:
@@ -104,10 +105,13 @@ class ForwardingResolver(Answerer):
 
     def replaceUpstreams(self, upstreams: UpstreamSet) -> None:
         """
-        Ask other upstreams from now on. What is under way ends where it began.
+        Ask other upstreams from now on. What is under way ends where it began,
+        the latest at the next replacement.
         """
-        old, self.upstreams = self.upstreams, upstreams
-        old.replacedBy(upstreams)
+        if self._retired is not None:
+            self._retired.close(kept=self.upstreams)
+        self._retired, self.upstreams = self.upstreams, upstreams
+        self._retired.retire(kept=upstreams)
 
     def close(self) -> Deferred[None]:
         """
@@ -116,7 +120,10 @@ class ForwardingResolver(Answerer):
         @return: Fires when they are closed.
         """
         self.exchanges.close()
-        return self.upstreams.close()
+        closing = [self.upstreams.close()]
+        if self._retired is not None:
+            closing.append(self._retired.close(kept=self.upstreams))
+        return gatherResults(closing).addCallback(lambda _: None)
 
 
 def _notForwarded(domain: bytes) -> Answer:

@@ -194,7 +194,8 @@ class DatagramUpstream:
             self.standing.plainUntil = now + PLAIN_SECONDS
             self._askPlain(attempt)
             return
-        self._release(attempt)
+        # What was sent twice may be answered twice.
+        self._release(attempt, late=attempt.sends > 1)
         attempt.succeed(reply, now)
         if self._retired:
             self._closeIfIdle()

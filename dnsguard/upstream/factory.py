@@ -46,17 +46,6 @@ class UpstreamSpec:
     domains: tuple[bytes, ...] = (ROOT,)
 
 
-@attrs.frozen
-class _Made:
-    """
-    An upstream and what it was made of.
-    """
-
-    upstream: IUpstream
-    name: str
-    address: UpstreamAddress
-
-
 class UpstreamFactory:
     """
     Makes sets of upstreams.
@@ -97,32 +86,31 @@ class UpstreamFactory:
         self._maxInFlight = maxInFlight
         self._entropy = Entropy()
         self._wheel = TimerWheel(reactor)
-        self._made: list[_Made] = []
 
     def upstreamSet(
         self,
         specs: Sequence[UpstreamSpec],
         strategy: Strategy = Strategy.FAILOVER,
         unforwarded: Iterable[bytes] = (),
+        previous: UpstreamSet | None = None,
     ) -> UpstreamSet:
         """
-        Make a set of upstreams. Those of the last set that this factory made
-        are taken over where name and address are the same, with all they
-        know; where the address is, what is known of it is.
+        Make a set of upstreams. Nothing is opened before the first question.
 
         @param unforwarded: Domains that are not to be asked for anywhere.
-        @raise InvalidAddress: An address that can't be dialled. Nothing has
-            changed then.
+        @param previous: The set in use. If it is of this factory's making,
+            upstreams are taken over from it where name and address are the
+            same; of another one's, what is known of each address is.
+        @raise InvalidAddress: An address that can't be dialled.
         """
         for spec in specs:
             spec.address.supported()
         ports = self._affordable(len(specs))
-        made = [self._take(spec, ports) for spec in specs]
+        made = [self._take(spec, ports, previous) for spec in specs]
         members: dict[bytes, list[IUpstream]] = {domain: [] for domain in unforwarded}
-        for spec, each in zip(specs, made, strict=True):
+        for spec, upstream in zip(specs, made, strict=True):
             for domain in spec.domains:
-                members.setdefault(domain, []).append(each.upstream)
-        self._made = made
+                members.setdefault(domain, []).append(upstream)
         groups = {domain: Group.of(strategy, group) for domain, group in members.items()}
         return UpstreamSet(groups, self._wheel)
 
@@ -144,17 +132,20 @@ class UpstreamFactory:
             )
         return ports
 
-    def _take(self, spec: UpstreamSpec, ports: int) -> _Made:
+    def _take(self, spec: UpstreamSpec, ports: int, previous: UpstreamSet | None) -> IUpstream:
         """
         Give the upstream there is already, or make one.
         """
-        standing = Standing(backoff=self._backoff)
-        for made in self._made:
-            if made.address == spec.address:
-                if made.name == spec.name:
-                    return made
-                standing = made.upstream.standing
-        return _Made(self._make(spec, ports, standing), spec.name, spec.address)
+        standing = Standing()
+        if previous is not None:
+            ours = previous.timers is self._wheel
+            for upstream in previous.upstreams:
+                if upstream.address == spec.address:
+                    if ours and upstream.name == spec.name:
+                        return upstream
+                    standing = upstream.standing
+        standing.backoff = self._backoff
+        return self._make(spec, ports, standing)
 
     def _make(self, spec: UpstreamSpec, ports: int, standing: Standing) -> IUpstream:
         address = spec.address

@@ -25,6 +25,7 @@ class UpstreamSet:
     The upstreams for all names, and those for the names below some domains.
 
     @ivar upstreams: All of them, each once.
+    @ivar timers: The upstreams' timers, or L{None}.
     @ivar groups: The groups by domain; the root's is for all other names.
     """
 
@@ -41,7 +42,7 @@ class UpstreamSet:
             for upstream in group.upstreams:
                 seen[id(upstream)] = upstream
         self.upstreams = tuple(seen.values())
-        self._timers = timers
+        self.timers = timers
         self._default = self.groups.get(ROOT)
         self._routed = len(self.groups) - (self._default is not None)
 
@@ -63,22 +64,24 @@ class UpstreamSet:
                 name = parent(name)
         return None if self._default is None else (ROOT, self._default)
 
-    def replacedBy(self, other: UpstreamSet) -> None:
+    def retire(self, kept: UpstreamSet) -> None:
         """
         Let the upstreams that aren't in another set finish and close.
         """
-        kept = set(map(id, other.upstreams))
-        for upstream in self.upstreams:
-            if id(upstream) not in kept:
-                upstream.retire()
+        for upstream in self._without(kept):
+            upstream.retire()
 
-    def close(self) -> Deferred[None]:
+    def close(self, kept: UpstreamSet | None = None) -> Deferred[None]:
         """
-        Close all upstreams.
+        Close the upstreams that aren't in another set.
 
         @return: Fires when they are closed.
         """
-        if self._timers is not None:
-            self._timers.close()
-        closing = gatherResults([upstream.close() for upstream in self.upstreams])
+        closing = gatherResults([upstream.close() for upstream in self._without(kept)])
+        if self.timers is not None and (kept is None or kept.timers is not self.timers):
+            self.timers.close()
         return closing.addCallback(lambda _: None)
+
+    def _without(self, kept: UpstreamSet | None) -> list[IUpstream]:
+        staying = set() if kept is None else set(map(id, kept.upstreams))
+        return [upstream for upstream in self.upstreams if id(upstream) not in staying]

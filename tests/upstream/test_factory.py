@@ -63,17 +63,13 @@ class UpstreamFactoryTests(SynchronousTestCase):
 
     def test_unsupported(self) -> None:
         """
-        An address that can't be dialled is an error, and leaves what there is
-        alone.
+        An address that can't be dialled is an error.
         """
-        first = self.factory.upstreamSet([spec("a", "192.0.2.1")])
         self.assertRaises(
             InvalidAddress,
             self.factory.upstreamSet,
             [spec("b", "192.0.2.2"), spec("c", "tls://192.0.2.3")],
         )
-        again = self.factory.upstreamSet([spec("a", "192.0.2.1")])
-        self.assertEqual(again.upstreams, first.upstreams)
 
     def test_domains(self) -> None:
         """
@@ -105,12 +101,26 @@ class UpstreamFactoryTests(SynchronousTestCase):
             [spec("a", "192.0.2.1"), spec("b", "192.0.2.2"), spec("c", "192.0.2.3")]
         )
         second = self.factory.upstreamSet(
-            [spec("renamed", "192.0.2.2"), spec("a", "192.0.2.1"), spec("c", "192.0.2.4")]
+            [spec("renamed", "192.0.2.2"), spec("a", "192.0.2.1"), spec("c", "192.0.2.4")],
+            previous=first,
         )
         self.assertIs(second.upstreams[1], first.upstreams[0])
         self.assertIsNot(second.upstreams[0], first.upstreams[1])
         self.assertIs(second.upstreams[0].standing, first.upstreams[1].standing)
         self.assertIsNot(second.upstreams[2].standing, first.upstreams[2].standing)
+
+    def test_otherOptions(self) -> None:
+        """
+        A factory with other options makes other upstreams, and takes over
+        what is known.
+        """
+        first = self.factory.upstreamSet([spec("a", "192.0.2.1")])
+        second = UpstreamFactory(self.reactor, backoff=9.0).upstreamSet(
+            [spec("a", "192.0.2.1")], previous=first
+        )
+        self.assertIsNot(second.upstreams[0], first.upstreams[0])
+        self.assertIs(second.upstreams[0].standing, first.upstreams[0].standing)
+        self.assertEqual(second.upstreams[0].standing.backoff, 9.0)
 
     def ports(self, limit: int) -> tuple[int, list[Any]]:
         """

@@ -32,6 +32,7 @@ def record(owner: bytes, type: int, data: bytes, ttl: int = 60) -> bytes:
 
 
 CHAIN = [record(b"\xc0\x0c", 5, b"\5other\xc0\x10"), record(b"\5other\xc0\x10", 1, b"abcd")]
+POINTED = [record(b"\xc0\x0c", 5, b"\5other\4test\0"), record(b"\xc0\x2d", 1, b"abcd")]
 SOA = record(b"\xc0\x10", 6, b"\0\0" + struct.pack("!IIIII", 1, 2, 3, 4, 30))
 OPTION = opt(1, struct.pack("!HH", 3, 4) + b"nsid")
 
@@ -43,7 +44,7 @@ def mangled(draw: st.DrawFn) -> bytes:
     """
     wire = bytearray(
         reply(
-            answers=draw(st.sampled_from([(), (A_RECORD,), (A_RECORD, A_RECORD), CHAIN])),
+            answers=draw(st.sampled_from([(), (A_RECORD,), (A_RECORD, A_RECORD), CHAIN, POINTED])),
             authority=draw(st.sampled_from([(), (SOA,), (record(b"\xc0\x10", 2, b"\xc0\x0c"),)])),
             additional=draw(
                 st.sampled_from(

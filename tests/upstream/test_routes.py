@@ -85,12 +85,27 @@ class UpstreamSetTests(SynchronousTestCase):
         """
         self.assertEqual(self.set.upstreams, (self.first, self.second))
 
-    def test_replacedBy(self) -> None:
+    def test_retire(self) -> None:
         """
         Those that the next set lacks retire.
         """
-        self.set.replacedBy(UpstreamSet({ROOT: group(self.second)}))
+        self.set.retire(kept=UpstreamSet({ROOT: group(self.second)}))
         self.assertEqual((self.first.retired, self.second.retired), (True, False))
+
+    def test_closeOthers(self) -> None:
+        """
+        Those that another set has may be spared, and the timers if it shares
+        them.
+        """
+        clock = Clock()
+        wheel = TimerWheel(clock)
+        wheel.add(type("Item", (), {"due": 1.0, "pending": True})())
+        old = UpstreamSet({ROOT: group(self.first, self.second)}, wheel)
+        self.successResultOf(old.close(kept=UpstreamSet({ROOT: group(self.second)}, wheel)))
+        self.assertEqual((self.first.closed, self.second.closed), (True, False))
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        self.successResultOf(old.close(kept=UpstreamSet({ROOT: group(self.second)})))
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_close(self) -> None:
         """
