@@ -40,7 +40,6 @@ from dnsguard.policy.setformat import (
     hashName,
     indexPlace,
     packMeta,
-    reversedText,
 )
 from dnsguard.wire.names import MAX_NAME
 
@@ -96,6 +95,8 @@ class Builder:
         self._sources: list[tuple[str, int]] = []
         self._base = 0
         self._highest = 0
+        self._leastLabels = 255
+        self._mostLabels = 0
 
     def addSource(self, name: str) -> int:
         """
@@ -131,6 +132,11 @@ class Builder:
             raise PolicyError(self._sources[-1][0], "too many lines in one set")
         if line > self._highest:
             self._highest = line
+        labels = text.count(b".") + 1
+        if labels > self._mostLabels:
+            self._mostLabels = labels
+        if labels < self._leastLabels:
+            self._leastLabels = labels
         self._entries.append(encode(text) + _END + (place << 2 | scope).to_bytes(4, "big"))
 
     def build(self, facts: dict[str, Any] | None = None, keys: Keys | None = None) -> bytes:
@@ -152,8 +158,8 @@ class Builder:
         parts = Parts(
             pages=pages.octets,
             pageSize=pages.size,
-            leastLabels=pages.leastLabels,
-            mostLabels=pages.mostLabels,
+            leastLabels=self._leastLabels,
+            mostLabels=self._mostLabels,
             names=len(pages.names),
             sources=numbered(self._sources, self._base + self._highest + 1, names),
             facts=facts or {},
@@ -163,20 +169,24 @@ class Builder:
 
 def _textOf(name: bytes) -> bytes | None:
     """
-    Give a wire name's L{reversedText}; L{None} if it can't be kept.
+    Give a wire name's L{reversedText <dnsguard.policy.setformat.reversedText>};
+    L{None} if it can't be kept.
     """
-    try:
-        text = reversedText(name)
-    except IndexError:
-        return None
+    parts = []
+    at = 0
+    size = len(name)
+    while at < size and (length := name[at]):
+        at += length + 1
+        parts.append(name[at - length : at])
+    text = b".".join(parts)[::-1]
     # A dot inside a label would make one more label of it in text.
-    if len(name) > MAX_NAME or len(text) + 2 != len(name) or not _LABELS(text):
-        return None
-    at = count = 0
-    while name[at]:
-        at += name[at] + 1
-        count += 1
-    return text if text.count(b".") == count - 1 else None
+    sound = (
+        at == size - 1
+        and size <= MAX_NAME
+        and text.count(b".") == len(parts) - 1
+        and _LABELS(text)
+    )
+    return text if sound else None
 
 
 def _distinct(
@@ -187,32 +197,40 @@ def _distinct(
 
     @param names: Has its names counted for each list.
     """
-    single = len(bases) == 1
-    current = b""
-    places: list[int] = []
-    seen: set[tuple[int, int]] = set()
-    for entry in entries:
-        encoded = entry[:-6]
-        value = int.from_bytes(entry[-4:], "big")
-        value = value >> 2 | (value & 3) << 29
-        if encoded != current:
-            if places:
-                yield current, places
-            current = encoded
-            places = []
-            seen.clear()
-        source = 0 if single else bisect_right(bases, value & 0x1FFFFFFF) - 1
-        if places:
-            if (source, value >> 29) in seen:
-                continue
-            if not any(known == source for known, _ in seen):
-                names[source] += 1
+    at = 0
+    count = len(entries)
+    while at < count:
+        encoded = entries[at][:-6]
+        values = [_place(entries[at])]
+        at += 1
+        # Zeros end a name, and no name goes on with zeros.
+        prefix = encoded + _END
+        while at < count and entries[at].startswith(prefix):
+            values.append(_place(entries[at]))
+            at += 1
+        if len(values) == 1:
+            names[bisect_right(bases, values[0] & 0x1FFFFFFF) - 1] += 1
         else:
-            names[source] += 1
-        seen.add((source, value >> 29))
-        places.append(value)
-    if places:
-        yield current, places
+            values = _withoutRepeats(values, bases, names)
+        yield encoded, values
+
+
+def _place(entry: bytes) -> int:
+    value = int.from_bytes(entry[-4:], "big")
+    return value >> 2 | (value & 3) << 29
+
+
+def _withoutRepeats(values: list[int], bases: list[int], names: list[int]) -> list[int]:
+    """
+    Keep of one name's places the first of each source and scope.
+    """
+    kept: dict[tuple[int, int], int] = {}
+    for value in values:
+        source = bisect_right(bases, value & 0x1FFFFFFF) - 1
+        kept.setdefault((source, value >> 29), value)
+    for source in {source for source, _ in kept}:
+        names[source] += 1
+    return list(kept.values())
 
 
 class Pages:
@@ -239,8 +257,6 @@ class Pages:
         self.octets = bytearray()
         self.names: list[bytes] = []
         self.numbers = array("I")
-        self.leastLabels = 255
-        self.mostLabels = 0
         self._page = bytearray()
         self._last = b""
 
@@ -255,10 +271,10 @@ class Pages:
         """
         Add the next name.
         """
-        tail = b"".join(
-            [(place | 0x80000000).to_bytes(4, "little") for place in places[:-1]]
-            + [places[-1].to_bytes(4, "little")]
-        )
+        tail = places[-1].to_bytes(4, "little")
+        if len(places) > 1:
+            more = [(place | 0x80000000).to_bytes(4, "little") for place in places[:-1]]
+            tail = b"".join(more) + tail
         shared = _shared(self._last, encoded) if self._page else 0
         entry = _entry(shared, encoded) + tail
         if len(self._page) + len(entry) > self.size:
@@ -268,11 +284,6 @@ class Pages:
         self._last = encoded
         self.names.append(encoded)
         self.numbers.append(len(self.octets) // self.size)
-        labels = _labelCount(encoded)
-        if labels > self.mostLabels:
-            self.mostLabels = labels
-        if labels < self.leastLabels:
-            self.leastLabels = labels
 
     def finish(self) -> None:
         """
@@ -309,19 +320,6 @@ class Pages:
         return index.tobytes()
 
 
-_DOTS = [
-    (value // 1600 == 1) + (value // 40 % 40 == 1) + (value % 40 == 1) for value in range(64000)
-]
-
-
-def _labelCount(encoded: bytes) -> int:
-    dots = _DOTS
-    count = 1
-    for at in range(0, len(encoded), 2):
-        count += dots[encoded[at] << 8 | encoded[at + 1]]
-    return count
-
-
 def _shared(one: bytes, other: bytes) -> int:
     count = 0
     least = min(len(one), len(other) - 1, 254)
@@ -332,12 +330,17 @@ def _shared(one: bytes, other: bytes) -> int:
 
 def _entry(shared: int, encoded: bytes) -> bytes:
     rest = len(encoded) - shared
+    if shared < 15 and rest < 15:
+        return _OCTETS[shared << 4 | rest] + encoded[shared:]
     head = bytearray((min(shared, 15) << 4 | min(rest, 15),))
     if shared >= 15:
         head.append(shared)
     if rest >= 15:
         head.append(rest)
     return bytes(head) + encoded[shared:]
+
+
+_OCTETS = [bytes([octet]) for octet in range(256)]
 
 
 @attrs.frozen
