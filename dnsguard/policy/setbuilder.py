@@ -6,16 +6,14 @@ Building a compiled set of names.
 A set is built in three steps that the two builders share: entries are
 collected, sorted and written to pages; hashes of the names are sorted and
 written to the index; header and sources go in front. The compiled twin of
-L{Builder} in C{_domainset.pyx} does the first two in C.
+L{Builder} in C{_setbuilder.pyx} does the first two in C.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-import sys
 import zlib
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -24,23 +22,18 @@ import attrs
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.setformat import (
-    ENTRIES_A_LINE,
     HEADER_SIZE,
-    LARGEST_PAGE,
     LOAD,
     MAX_PAGE_BITS,
     MAX_PLACES,
     MAX_SOURCES,
-    MAX_SPILL,
     PRIME,
-    SMALLEST_PAGE,
     Header,
     SetSource,
     encode,
-    hashName,
-    indexPlace,
     packMeta,
 )
+from dnsguard.policy.setpages import Pages, pageSizeFor
 from dnsguard.wire.names import MAX_NAME
 
 __all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
@@ -150,7 +143,7 @@ class Builder:
         entries.sort()
         bases = [base for _, base in self._sources]
         names = [0] * len(bases)
-        pages = Pages(len(bases))
+        pages = Pages(pageSizeFor(len(bases)))
         for encoded, places in _distinct(entries, bases, names):
             pages.add(encoded, places)
         entries.clear()
@@ -233,116 +226,6 @@ def _withoutRepeats(values: list[int], bases: list[int], names: list[int]) -> li
     return list(kept.values())
 
 
-class Pages:
-    """
-    Names written to pages, in order.
-
-    @ivar octets: The finished pages.
-    @ivar size: Octets in each.
-    @ivar count: How many.
-    @ivar names: The names, as they were added.
-    @ivar numbers: For each of them, the number of its page.
-    """
-
-    def __init__(self, sources: int) -> None:
-        """
-        @param sources: How many sources a name can come from: each up to
-            three times, and the longest of names must fit a page.
-        """
-        self.size = SMALLEST_PAGE
-        longest = 3 + 170 + 12 * sources
-        # A page is only made longer when so many sources could need it.
-        while self.size < min(longest, LARGEST_PAGE):
-            self.size *= 2
-        self.octets = bytearray()
-        self.names: list[bytes] = []
-        self.numbers = array("I")
-        self._page = bytearray()
-        self._last = b""
-
-    @property
-    def count(self) -> int:
-        """
-        How many pages are finished.
-        """
-        return len(self.octets) // self.size
-
-    def add(self, encoded: bytes, places: list[int]) -> None:
-        """
-        Add the next name.
-        """
-        tail = places[-1].to_bytes(4, "little")
-        if len(places) > 1:
-            more = [(place | 0x80000000).to_bytes(4, "little") for place in places[:-1]]
-            tail = b"".join(more) + tail
-        shared = _shared(self._last, encoded) if self._page else 0
-        entry = _entry(shared, encoded) + tail
-        if len(self._page) + len(entry) > self.size:
-            self.finish()
-            entry = _entry(0, encoded) + tail
-        self._page += entry
-        self._last = encoded
-        self.names.append(encoded)
-        self.numbers.append(len(self.octets) // self.size)
-
-    def finish(self) -> None:
-        """
-        End the page that is being written.
-        """
-        if self._page:
-            self.octets += self._page.ljust(self.size, b"\0")
-            self._page.clear()
-
-    def index(self, key: int, mix: int, pageBits: int, lines: int) -> bytes | None:
-        """
-        Write the index.
-
-        @return: L{None} if an entry would stand too far from its line.
-        """
-        hashes = sorted(
-            [
-                hashName(name, key, mix) << 32 | number
-                for name, number in zip(self.names, self.numbers, strict=True)
-            ]
-        )
-        index = array("I", bytes(64 * (lines + MAX_SPILL)))
-        free = 0
-        for hashed in hashes:
-            line, mark = indexPlace(hashed >> 32, lines, pageBits)
-            if free < line * ENTRIES_A_LINE:
-                free = line * ENTRIES_A_LINE
-            elif free >= (line + MAX_SPILL) * ENTRIES_A_LINE:
-                return None
-            index[free] = mark | hashed & 0xFFFFFFFF
-            free += 1
-        if sys.byteorder == "big":
-            index.byteswap()
-        return index.tobytes()
-
-
-def _shared(one: bytes, other: bytes) -> int:
-    count = 0
-    least = min(len(one), len(other) - 1, 254)
-    while count < least and one[count] == other[count]:
-        count += 1
-    return count
-
-
-def _entry(shared: int, encoded: bytes) -> bytes:
-    rest = len(encoded) - shared
-    if shared < 15 and rest < 15:
-        return _OCTETS[shared << 4 | rest] + encoded[shared:]
-    head = bytearray((min(shared, 15) << 4 | min(rest, 15),))
-    if shared >= 15:
-        head.append(shared)
-    if rest >= 15:
-        head.append(rest)
-    return bytes(head) + encoded[shared:]
-
-
-_OCTETS = [bytes([octet]) for octet in range(256)]
-
-
 @attrs.frozen
 class Parts:
     """
@@ -407,7 +290,10 @@ def assemble(
     meta = packMeta(parts.sources, parts.facts)
     metaSize = len(meta)
     indexOffset = -(-(HEADER_SIZE + metaSize) // 64) * 64
-    body = b"".join([meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages])
+    behind = (meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages)
+    checksum = 0
+    for part in behind:
+        checksum = zlib.crc32(part, checksum)
     header = Header(
         names=parts.names,
         places=sum(source.names for source in parts.sources),
@@ -422,9 +308,9 @@ def assemble(
         mix=mix,
         indexOffset=indexOffset,
         pagesOffset=indexOffset + len(index),
-        size=HEADER_SIZE + len(body),
-        checksum=zlib.crc32(body),
+        size=indexOffset + len(index) + len(parts.pages),
+        checksum=checksum,
         sources=tuple(parts.sources),
         facts=parts.facts,
     )
-    return header.pack(metaSize) + body
+    return b"".join((header.pack(metaSize), *behind))

@@ -3,7 +3,7 @@
 """
 Looking names up in a compiled set, in Python.
 
-The compiled twin is C{_domainset.pyx}: same constructor, same methods, same
+The compiled twin is C{_settable.pyx}: same constructor, same methods, same
 answers, some thirty times as fast. L{dnsguard.policy.domainset} chooses.
 """
 
