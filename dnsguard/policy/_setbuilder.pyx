@@ -204,7 +204,8 @@ cdef class Builder:
             for number, (_, base) in enumerate(self.sources):
                 bases[number] = base
             with nogil:
-                qsort(self.items, self.count, sizeof(Item), compareItems)
+                if self.count:
+                    qsort(self.items, self.count, sizeof(Item), compareItems)
                 written = self.writePages(bases, names, sourceCount)
                 free(self.items)
                 self.items = NULL
