@@ -31,7 +31,7 @@ from dnsguard.policy.settable import Table as PythonTable
 from dnsguard.wire.names import fromText
 
 try:
-    from dnsguard.policy import _domainset
+    from dnsguard.policy import _setbuilder, _settable
 except ImportError:
     COMPILED = False
 else:
@@ -49,7 +49,7 @@ def newBuilder(compiled: bool = COMPILED) -> Collector:
 
     @param compiled: The compiled one? By default, if there is one.
     """
-    return _domainset.Builder() if compiled else PythonBuilder()
+    return _setbuilder.Builder() if compiled else PythonBuilder()
 
 
 def save(data: bytes, path: str | os.PathLike[str]) -> None:
@@ -111,7 +111,7 @@ class DomainSet:
         self.header = readHeader(buffer, place) if header is None else header
         self._buffer = buffer
         self._selected = bytes([1]) * len(self.header.sources) if selected is None else selected
-        self._tableClass: Any = _domainset.Table if compiled else PythonTable
+        self._tableClass: Any = _settable.Table if compiled else PythonTable
         table = self._tableClass(buffer, self.header, self._selected)
         self.lookup = table.lookup
         self.matches = table.matches

@@ -6,16 +6,14 @@ Building a compiled set of names.
 A set is built in three steps that the two builders share: entries are
 collected, sorted and written to pages; hashes of the names are sorted and
 written to the index; header and sources go in front. The compiled twin of
-L{Builder} in C{_domainset.pyx} does the first two in C.
+L{Builder} in C{_setbuilder.pyx} does the first two in C.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-import sys
 import zlib
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -24,24 +22,18 @@ import attrs
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.setformat import (
-    ENTRIES_A_LINE,
     HEADER_SIZE,
-    LARGEST_PAGE,
     LOAD,
     MAX_PAGE_BITS,
     MAX_PLACES,
     MAX_SOURCES,
-    MAX_SPILL,
     PRIME,
-    SMALLEST_PAGE,
     Header,
     SetSource,
     encode,
-    hashName,
-    indexPlace,
     packMeta,
-    reversedText,
 )
+from dnsguard.policy.setpages import Pages, pageSizeFor
 from dnsguard.wire.names import MAX_NAME
 
 __all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
@@ -96,6 +88,8 @@ class Builder:
         self._sources: list[tuple[str, int]] = []
         self._base = 0
         self._highest = 0
+        self._leastLabels = 255
+        self._mostLabels = 0
 
     def addSource(self, name: str) -> int:
         """
@@ -131,6 +125,11 @@ class Builder:
             raise PolicyError(self._sources[-1][0], "too many lines in one set")
         if line > self._highest:
             self._highest = line
+        labels = text.count(b".") + 1
+        if labels > self._mostLabels:
+            self._mostLabels = labels
+        if labels < self._leastLabels:
+            self._leastLabels = labels
         self._entries.append(encode(text) + _END + (place << 2 | scope).to_bytes(4, "big"))
 
     def build(self, facts: dict[str, Any] | None = None, keys: Keys | None = None) -> bytes:
@@ -144,7 +143,7 @@ class Builder:
         entries.sort()
         bases = [base for _, base in self._sources]
         names = [0] * len(bases)
-        pages = Pages(len(bases))
+        pages = Pages(pageSizeFor(len(bases)))
         for encoded, places in _distinct(entries, bases, names):
             pages.add(encoded, places)
         entries.clear()
@@ -152,8 +151,8 @@ class Builder:
         parts = Parts(
             pages=pages.octets,
             pageSize=pages.size,
-            leastLabels=pages.leastLabels,
-            mostLabels=pages.mostLabels,
+            leastLabels=self._leastLabels,
+            mostLabels=self._mostLabels,
             names=len(pages.names),
             sources=numbered(self._sources, self._base + self._highest + 1, names),
             facts=facts or {},
@@ -163,20 +162,24 @@ class Builder:
 
 def _textOf(name: bytes) -> bytes | None:
     """
-    Give a wire name's L{reversedText}; L{None} if it can't be kept.
+    Give a wire name's L{reversedText <dnsguard.policy.setformat.reversedText>};
+    L{None} if it can't be kept.
     """
-    try:
-        text = reversedText(name)
-    except IndexError:
-        return None
+    parts = []
+    at = 0
+    size = len(name)
+    while at < size and (length := name[at]):
+        at += length + 1
+        parts.append(name[at - length : at])
+    text = b".".join(parts)[::-1]
     # A dot inside a label would make one more label of it in text.
-    if len(name) > MAX_NAME or len(text) + 2 != len(name) or not _LABELS(text):
-        return None
-    at = count = 0
-    while name[at]:
-        at += name[at] + 1
-        count += 1
-    return text if text.count(b".") == count - 1 else None
+    sound = (
+        at == size - 1
+        and size <= MAX_NAME
+        and text.count(b".") == len(parts) - 1
+        and _LABELS(text)
+    )
+    return text if sound else None
 
 
 def _distinct(
@@ -187,157 +190,40 @@ def _distinct(
 
     @param names: Has its names counted for each list.
     """
-    single = len(bases) == 1
-    current = b""
-    places: list[int] = []
-    seen: set[tuple[int, int]] = set()
-    for entry in entries:
-        encoded = entry[:-6]
-        value = int.from_bytes(entry[-4:], "big")
-        value = value >> 2 | (value & 3) << 29
-        if encoded != current:
-            if places:
-                yield current, places
-            current = encoded
-            places = []
-            seen.clear()
-        source = 0 if single else bisect_right(bases, value & 0x1FFFFFFF) - 1
-        if places:
-            if (source, value >> 29) in seen:
-                continue
-            if not any(known == source for known, _ in seen):
-                names[source] += 1
+    at = 0
+    count = len(entries)
+    while at < count:
+        encoded = entries[at][:-6]
+        values = [_place(entries[at])]
+        at += 1
+        # Zeros end a name, and no name goes on with zeros.
+        prefix = encoded + _END
+        while at < count and entries[at].startswith(prefix):
+            values.append(_place(entries[at]))
+            at += 1
+        if len(values) == 1:
+            names[bisect_right(bases, values[0] & 0x1FFFFFFF) - 1] += 1
         else:
-            names[source] += 1
-        seen.add((source, value >> 29))
-        places.append(value)
-    if places:
-        yield current, places
+            values = _withoutRepeats(values, bases, names)
+        yield encoded, values
 
 
-class Pages:
+def _place(entry: bytes) -> int:
+    value = int.from_bytes(entry[-4:], "big")
+    return value >> 2 | (value & 3) << 29
+
+
+def _withoutRepeats(values: list[int], bases: list[int], names: list[int]) -> list[int]:
     """
-    Names written to pages, in order.
-
-    @ivar octets: The finished pages.
-    @ivar size: Octets in each.
-    @ivar count: How many.
-    @ivar names: The names, as they were added.
-    @ivar numbers: For each of them, the number of its page.
+    Keep of one name's places the first of each source and scope.
     """
-
-    def __init__(self, sources: int) -> None:
-        """
-        @param sources: How many sources a name can come from: each up to
-            three times, and the longest of names must fit a page.
-        """
-        self.size = SMALLEST_PAGE
-        longest = 3 + 170 + 12 * sources
-        # A page is only made longer when so many sources could need it.
-        while self.size < min(longest, LARGEST_PAGE):
-            self.size *= 2
-        self.octets = bytearray()
-        self.names: list[bytes] = []
-        self.numbers = array("I")
-        self.leastLabels = 255
-        self.mostLabels = 0
-        self._page = bytearray()
-        self._last = b""
-
-    @property
-    def count(self) -> int:
-        """
-        How many pages are finished.
-        """
-        return len(self.octets) // self.size
-
-    def add(self, encoded: bytes, places: list[int]) -> None:
-        """
-        Add the next name.
-        """
-        tail = b"".join(
-            [(place | 0x80000000).to_bytes(4, "little") for place in places[:-1]]
-            + [places[-1].to_bytes(4, "little")]
-        )
-        shared = _shared(self._last, encoded) if self._page else 0
-        entry = _entry(shared, encoded) + tail
-        if len(self._page) + len(entry) > self.size:
-            self.finish()
-            entry = _entry(0, encoded) + tail
-        self._page += entry
-        self._last = encoded
-        self.names.append(encoded)
-        self.numbers.append(len(self.octets) // self.size)
-        labels = _labelCount(encoded)
-        if labels > self.mostLabels:
-            self.mostLabels = labels
-        if labels < self.leastLabels:
-            self.leastLabels = labels
-
-    def finish(self) -> None:
-        """
-        End the page that is being written.
-        """
-        if self._page:
-            self.octets += self._page.ljust(self.size, b"\0")
-            self._page.clear()
-
-    def index(self, key: int, mix: int, pageBits: int, lines: int) -> bytes | None:
-        """
-        Write the index.
-
-        @return: L{None} if an entry would stand too far from its line.
-        """
-        hashes = sorted(
-            [
-                hashName(name, key, mix) << 32 | number
-                for name, number in zip(self.names, self.numbers, strict=True)
-            ]
-        )
-        index = array("I", bytes(64 * (lines + MAX_SPILL)))
-        free = 0
-        for hashed in hashes:
-            line, mark = indexPlace(hashed >> 32, lines, pageBits)
-            if free < line * ENTRIES_A_LINE:
-                free = line * ENTRIES_A_LINE
-            elif free >= (line + MAX_SPILL) * ENTRIES_A_LINE:
-                return None
-            index[free] = mark | hashed & 0xFFFFFFFF
-            free += 1
-        if sys.byteorder == "big":
-            index.byteswap()
-        return index.tobytes()
-
-
-_DOTS = [
-    (value // 1600 == 1) + (value // 40 % 40 == 1) + (value % 40 == 1) for value in range(64000)
-]
-
-
-def _labelCount(encoded: bytes) -> int:
-    dots = _DOTS
-    count = 1
-    for at in range(0, len(encoded), 2):
-        count += dots[encoded[at] << 8 | encoded[at + 1]]
-    return count
-
-
-def _shared(one: bytes, other: bytes) -> int:
-    count = 0
-    least = min(len(one), len(other) - 1, 254)
-    while count < least and one[count] == other[count]:
-        count += 1
-    return count
-
-
-def _entry(shared: int, encoded: bytes) -> bytes:
-    rest = len(encoded) - shared
-    head = bytearray((min(shared, 15) << 4 | min(rest, 15),))
-    if shared >= 15:
-        head.append(shared)
-    if rest >= 15:
-        head.append(rest)
-    return bytes(head) + encoded[shared:]
+    kept: dict[tuple[int, int], int] = {}
+    for value in values:
+        source = bisect_right(bases, value & 0x1FFFFFFF) - 1
+        kept.setdefault((source, value >> 29), value)
+    for source in {source for source, _ in kept}:
+        names[source] += 1
+    return list(kept.values())
 
 
 @attrs.frozen
@@ -404,7 +290,10 @@ def assemble(
     meta = packMeta(parts.sources, parts.facts)
     metaSize = len(meta)
     indexOffset = -(-(HEADER_SIZE + metaSize) // 64) * 64
-    body = b"".join([meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages])
+    behind = (meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages)
+    checksum = 0
+    for part in behind:
+        checksum = zlib.crc32(part, checksum)
     header = Header(
         names=parts.names,
         places=sum(source.names for source in parts.sources),
@@ -419,9 +308,9 @@ def assemble(
         mix=mix,
         indexOffset=indexOffset,
         pagesOffset=indexOffset + len(index),
-        size=HEADER_SIZE + len(body),
-        checksum=zlib.crc32(body),
+        size=indexOffset + len(index) + len(parts.pages),
+        checksum=checksum,
         sources=tuple(parts.sources),
         facts=parts.facts,
     )
-    return header.pack(metaSize) + body
+    return b"".join((header.pack(metaSize), *behind))

@@ -3,13 +3,14 @@
 """
 Looking names up in a compiled set, in Python.
 
-The compiled twin is C{_domainset.pyx}: same constructor, same methods, same
+The compiled twin is C{_settable.pyx}: same constructor, same methods, same
 answers, some thirty times as fast. L{dnsguard.policy.domainset} chooses.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any
 
 from dnsguard.policy.setformat import (
@@ -29,6 +30,8 @@ Place = tuple[int, int, int]
 The number of the source, its line, and where in the name asked for the
 matching name starts.
 """
+
+_LINE = struct.Struct(f"<{ENTRIES_A_LINE}I")
 
 _LABEL = re.compile(rb"[a-z0-9_-]+").fullmatch
 
@@ -87,6 +90,8 @@ class Table:
         while at < size and (length := qname[at]):
             starts.append(at)
             at += length + 1
+        if at != size - 1:
+            return []
         found = []
         text = b""
         for depth, start in enumerate(reversed(starts), 1):
@@ -106,22 +111,19 @@ class Table:
         @param start: Where it starts in the name asked for: 0 for that itself.
         """
         header = self.header
-        buffer = self._buffer
         hashed = hashName(encoded, header.key, header.mix)
         line, mark = indexPlace(hashed, header.indexLines, header.pageBits)
-        mask = (1 << header.pageBits) - 1
+        limit = mark | (1 << header.pageBits) - 1
         last = min(line + MAX_SPILL + 1, header.storedLines)
         while line < last:
-            at = header.indexOffset + line * 64
-            octets = buffer[at : at + 64]
-            for number in range(0, 4 * ENTRIES_A_LINE, 4):
-                entry = int.from_bytes(octets[number : number + 4], "little")
-                if not entry:
-                    return []
-                if entry & ~mask == mark:
-                    found = self._onPage(entry & mask, encoded, start)
+            entries = _LINE.unpack_from(self._buffer, header.indexOffset + line * _LINE.size)
+            for entry in entries:
+                if mark <= entry <= limit:
+                    found = self._onPage(entry - mark, encoded, start)
                     if found is not None:
                         return found
+            if not entries[-1]:
+                break
             line += 1
         return []
 

@@ -194,7 +194,7 @@ class ListStore:
         @raise OSError: It can't be made.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob("new.*"):
+        for left in [*self.folder.glob("new.*"), *self.folder.glob("*.set.*")]:
             with contextlib.suppress(OSError):
                 left.unlink()
 

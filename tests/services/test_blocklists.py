@@ -250,6 +250,22 @@ class BlocklistServiceTests(SynchronousTestCase):
         self.assertFalse(self.blocks(service, "ads.example"))
         self.assertTrue(self.changes[1].number > self.changes[0].number)
 
+    def test_reschedule(self) -> None:
+        """
+        Another interval holds at once.
+        """
+        service = self.started()
+        service.reschedule(100.0)
+        self.clock.advance(99)
+        self.assertEqual(service.statistics.refreshes, 1)
+        self.clock.advance(1)
+        self.assertEqual(service.statistics.refreshes, 2)
+        self.clock.advance(100)
+        self.assertEqual(service.statistics.refreshes, 3)
+        self.assertEqual(self.fetcher.fetched, ["a", "b"] * 3)
+        service.reschedule(100.0)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
     def test_nothingNew(self) -> None:
         """
         When nothing has changed, nothing is compiled or handed over.

@@ -118,6 +118,7 @@ class CopyTests(StoreCase):
         """
         self.keep()
         (self.store.folder / "new.abc").write_bytes(b"x")
+        (self.store.folder / "lists.set.abc").write_bytes(b"x")
         self.store.prepare()
         self.assertEqual(self.left(), [".json", ".list"])
 
