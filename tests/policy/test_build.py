@@ -126,6 +126,22 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(said(evening.defaultView.rules, "ads.example.org"), "-")
         self.assertEqual(evening.nextChange(19 * HOUR), 20 * HOUR)
 
+    def test_globalPause(self) -> None:
+        """
+        A global pause is for the groups that inherit, and for no other.
+        """
+        own = RulesSpec(("more",), place="client_groups[1].blocklist")
+        spec = attrs.evolve(
+            SPEC, groups=(SPEC.groups[0], attrs.evolve(SPEC.groups[1], rules=own), SPEC.groups[2])
+        )
+        paused = build(spec, plainRules, now=9 * HOUR, pauses={"": 10 * HOUR})
+        for groupID, name, expected in [
+            ("", "ads.example.org", "-"),
+            ("kids", "ads.example.org", "-"),
+            ("free", "more.example.org", "block client_groups[1].blocklist list"),
+        ]:
+            self.assertEqual(said(paused.viewOf(groupID).rules, name), expected)
+
     def test_rulesAreMadeOnce(self) -> None:
         """
         Equal parts make one set of rules, and parts that say nothing make none.

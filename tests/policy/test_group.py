@@ -175,6 +175,12 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(set(plan.variants), {(False, False, False), (False, False, True)})
         plan = GroupPlan.prepare(View(), (KIDS, GLOBAL), True, factory)
         self.assertEqual(len(plan.variants), 8)
+        for half in (
+            attrs.evolve(KIDS, familyDomains=()),
+            attrs.evolve(KIDS, familySchedule=Schedule()),
+        ):
+            plan = GroupPlan.prepare(View(), (half,), True, factory)
+            self.assertEqual(set(plan.variants), {(False, False), (False, True)})
 
     def test_everyMomentHasItsRules(self) -> None:
         """

@@ -265,10 +265,12 @@ class PointerTests(SynchronousTestCase):
         (pointer,) = found(records, "1.2.0.192.in-addr.arpa", PTR).answer
         self.assertEqual(pointer.data, fromText("other.example.org"))
 
-    def test_switchedOff(self) -> None:
+    def test_switch(self) -> None:
         """
-        Without it, a reverse name is nobody's.
+        It is on where nothing is said; without it, a reverse name is nobody's.
         """
+        plain = LocalRecords.build([RecordSpec("a.example.org", "A", "192.0.2.1")])
+        self.assertIn(fromText("1.2.0.192.in-addr.arpa"), plain)
         records = build("a.example.org A 192.0.2.1")
         self.assertIsNone(records.find(fromText("1.2.0.192.in-addr.arpa"), PTR))
 

@@ -87,6 +87,13 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(parseValue(16, "x" * 300), b"\xff" + b"x" * 255 + b"\x2d" + b"x" * 45)
         self.assertEqual(parseValue(16, ("a", "b c")), b"\1a\3b c")
 
+    def test_tooMuchForARecord(self) -> None:
+        """
+        Data is at most 65535 octets.
+        """
+        self.assertEqual(len(parseValue(16, "x" * (255 * 256 - 1))), 65535)
+        self.assertRaises(RecordError, parseValue, 16, "x" * (255 * 256))
+
     def test_quotedText(self) -> None:
         """
         Quoted strings are read as in a zone file, escapes too, and may be

@@ -174,6 +174,7 @@ class TimeTests(SynchronousTestCase):
         kids = evening.views[1]
         self.assertTrue(evening.holds(kids))
         self.assertFalse(evening.at(20 * HOUR).holds(kids))
+        self.assertFalse(Policy.of().holds(kids))
         self.assertFalse(makePolicy(9 * HOUR).holds(morning.defaultView))
 
 

@@ -251,6 +251,7 @@ class LocalRecordsTests(SynchronousTestCase):
         answer = self.ask("x.onion")
         self.assertEqual((answer.rCode, answer.outcome), (dns.ENAME, Outcome.LOCAL))
         self.assertEqual(answer[1][0].type, dns.SOA)
+        self.assertTrue(answer.authoritative)
         assert answer.attribution is not None
         self.assertEqual(answer.attribution.kind, RuleKind.SPECIAL_NAME)
         assert answer.extendedError is not None

@@ -108,6 +108,7 @@ class SafeSearchTests(SynchronousTestCase):
         """
         (record,) = self.ask("ya.ru")[0]
         self.assertEqual(record.payload, dns.Record_A("213.180.193.56", 300))
+        self.assertTrue(self.ask("ya.ru").authoritative)
         answer = self.ask("ya.ru", dns.AAAA)
         self.assertEqual((answer.rCode, answer[0]), (dns.OK, []))
         self.assertEqual(answer[1][0].type, dns.SOA)

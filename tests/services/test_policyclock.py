@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dnsguard.policy.build import FamilyTimeSpec, PolicySpec, RulesSpec, build, noRules
+from dnsguard.policy.build import FamilyTimeSpec, PolicySpec, RulesSpec, build
 from dnsguard.policy.schedule import WindowSpec
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.policy.view import Rules
@@ -165,8 +165,9 @@ class PolicyClockTests(SynchronousTestCase):
         self.service.startService()
         self.service.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.policies.publish(build(PolicySpec(), noRules, now=0))
+        self.policies.publish(eveningPolicy(19 * HOUR))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.service.changes, 0)
 
     def test_stoppedByASubscriber(self) -> None:
         """

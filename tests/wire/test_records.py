@@ -103,7 +103,16 @@ class SplitTests(SynchronousTestCase):
         self.assertTrue(
             soa.data.startswith(fromText("ns.example.org") + fromText("root.example.org"))
         )
+        self.assertTrue(soa.data.endswith(bytes([0, 0, 0, 4, 0, 0, 0, 5])))
         self.assertEqual(len(mx.body), 10 + len(mx.data))
+
+    def test_emptyData(self) -> None:
+        """
+        A record without data has none, also where its type has names in it.
+        """
+        record = Record.make(WWW, 5, 60, b"")
+        message, layout = join(QUESTION, [record])
+        self.assertEqual(split(message, layout)[0], [record])
 
     def test_optIsLeftOut(self) -> None:
         """
