@@ -18,12 +18,12 @@ import attrs
 from dnsguard.config.convert import Section
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Many, ScalarKind, Text
-from dnsguard.config.sections.blocklists import BlocklistsConfig
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.config.sections.clients import ClientIdentificationConfig, GroupConfig
-from dnsguard.config.sections.filtering import ResponseConfig, SafeSearchConfig
+from dnsguard.config.sections.filtering import BlocklistsConfig, SafeSearchConfig
 from dnsguard.config.sections.local import LocalRecordConfig, SpecialNamesConfig
 from dnsguard.config.sections.logs import LoggingConfig, RequestLogConfig
+from dnsguard.config.sections.response import ResponseConfig
 from dnsguard.config.sections.server import ServerConfig
 from dnsguard.config.sections.upstreams import (
     ForwardingConfig,
