@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -245,7 +245,7 @@ class AnyTextTests(SynchronousTestCase):
     Properties of L{parseDocument}, with both parsers.
     """
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(TREES)
     def test_whatYAMLWrites(self, value: object) -> None:
         """
@@ -267,7 +267,7 @@ class AnyTextTests(SynchronousTestCase):
                 assert isinstance(node, Scalar)
                 self.assertEqual(node.text, value)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.binary(max_size=60)
         | st.text("ab:-[]{}&*!|>'\"%@`#,? \n\t<", max_size=40).map(str.encode)

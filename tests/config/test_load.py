@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -344,7 +344,7 @@ class AnyFileTests(SynchronousTestCase):
         else:
             self.assertIsInstance(loaded.config, Config)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(SECTIONS | TREES)
     def test_trees(self, value: object) -> None:
         """
@@ -352,7 +352,7 @@ class AnyFileTests(SynchronousTestCase):
         """
         self.check(yaml.safe_dump(value, allow_unicode=True))
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.text(max_size=80))
     def test_texts(self, text: str) -> None:
         """
