@@ -3,8 +3,9 @@
 The hot path side by side: who answers how many cached questions a second.
 
 Usage: C{python bench/hot.py [--seconds 3] [--blocked 0] [--only NAME ...]}. One
-core for the server, another one for the load, each server in turn and all of
-them three times; what is printed is the median, its ratio to the responder in C
+core for the server, another one for the load (on a machine that has other work
+to do, C{--realtime} keeps it away), each server in turn and all of them three
+times; what is printed is the median, its ratio to the responder in C
 (which does nothing but answer: the limit), and the microseconds of CPU that an
 answer costs the server, which hardly depend on what else the machine does.
 """
@@ -44,11 +45,20 @@ def build(folder: Path) -> None:
         subprocess.run([compiler, "-O2", HERE / f"{name}.c", "-o", folder / name], check=True)
 
 
+REALTIME = "--realtime" in sys.argv
+
+
 def pinned(core: int) -> Callable[[], None]:
     """
     What makes a child run on one core.
     """
-    return lambda: os.sched_setaffinity(0, {core})
+
+    def pin() -> None:
+        os.sched_setaffinity(0, {core})
+        if REALTIME:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+    return pin
 
 
 def cpuSeconds(process: int) -> float:
@@ -169,6 +179,7 @@ def main() -> None:
     parser.add_argument("--blocked", type=int, default=0)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--sockets", type=int, default=4)
+    parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--only", nargs="*", default=[])
     options = parser.parse_args()
     load = []

@@ -112,6 +112,7 @@ cdef class CompiledReplayStore:
     cdef int64_t life
     cdef tuple networks
     cdef dict facts
+    cdef object entries
     cdef list departed, leaving
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused

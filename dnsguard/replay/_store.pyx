@@ -10,6 +10,7 @@ All methods are for the reactor thread.
 """
 
 import os
+from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport calloc, free
@@ -106,6 +107,7 @@ cdef class CompiledReplayStore:
         self.generation = 0
         self.networks = ()
         self.facts = {}
+        self.entries = MappingProxyType(self.facts)
         self.departed = []
         self.leaving = []
         self.reader = self.join()
@@ -282,6 +284,8 @@ cdef class CompiledReplayStore:
         """
         cdef uint64_t waiting = 0, count, places, i
         cdef dg_tally *tally
+        # The batch before this one isn't valid any more.
+        self.letGo()
         dg_sweep(
             self.table, SWEPT_BY_DRAIN, dg_clock(CLOCK_MONOTONIC) + self.table.clockOffset
         )
@@ -292,7 +296,6 @@ cdef class CompiledReplayStore:
         records = PyBytes_FromStringAndSize(NULL, count * sizeof(dg_record))
         self.takeAll(<dg_record *>PyBytes_AS_STRING(records), count)
         hits = {}
-        entries = {}
         if count:
             places = dg_powerOfTwo(2 * count)
             tally = <dg_tally *>calloc(places, sizeof(dg_tally))
@@ -301,12 +304,9 @@ cdef class CompiledReplayStore:
             dg_countHits(<dg_record *>PyBytes_AS_STRING(records), count, tally, places)
             for i in range(places):
                 if tally[i].count:
-                    number = tally[i].number
-                    hits[number] = tally[i].count
-                    entries[number] = self.facts[number]
+                    hits[tally[i].number] = tally[i].count
             free(tally)
-        self.letGo()
-        return ReplayBatch(records, hits, entries)
+        return ReplayBatch(records, hits, self.entries)
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """

@@ -29,7 +29,7 @@ class ReplayBatch:
 
     @ivar records: See L{IReplayBatch}.
     @ivar hits: How often each entry number occurs.
-    @ivar entries: The facts behind each entry number.
+    @ivar entries: The facts behind each entry number, and behind others.
     """
 
     records: bytes

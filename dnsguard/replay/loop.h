@@ -24,7 +24,7 @@
 
 enum {
     DG_BATCH = 64,
-    DG_RECEIVE = 4096, /* octets of a datagram; a longer one is counted, dropped */
+    DG_RECEIVE = 2048, /* octets of a datagram; a longer one is counted, dropped */
     DG_CONTROL = 64,
     DG_POLL_BATCHES = 16
 };

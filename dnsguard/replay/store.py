@@ -427,8 +427,7 @@ class PythonReplayStore:
         records = b"".join(part)
         # A record is five words, and the second is the number.
         hits: Mapping[int, int] = Counter(memoryview(records).cast("Q")[1::5].tolist())
-        facts = self._takenFacts
-        return ReplayBatch(records, hits, {number: facts[number] for number in hits})
+        return ReplayBatch(records, hits, self._takenFacts)
 
     def _take(self) -> None:
         """

@@ -21,7 +21,7 @@
 
 #include "core.h"
 
-enum { DG_WAYS = 10, DG_READERS = 65, DG_ENTRY_OVERHEAD = 160, DG_HAND_REACH = 64 };
+enum { DG_WAYS = 10, DG_READERS = 65, DG_ENTRY_OVERHEAD = 200, DG_HAND_REACH = 64 };
 
 #define DG_LOAD(at, order) __atomic_load_n(at, __ATOMIC_##order)
 #define DG_STORE(at, value, order) __atomic_store_n(at, value, __ATOMIC_##order)
