@@ -21,7 +21,7 @@ from twisted.python.reflect import namedModule
 
 from dnsguard.config.load import Loaded, Source, load
 from dnsguard.config.model import Config
-from dnsguard.errors import ConfigError, DNSGuardError
+from dnsguard.errors import ConfigError, DNSGuardError, ListenError
 from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
 from dnsguard.services.applog import ApplicationLogService
@@ -96,7 +96,7 @@ class TopService(MultiService):
         """
         try:
             MultiService.privilegedStartService(self)
-        except CannotListenError as error:
+        except (CannotListenError, ListenError) as error:
             self._giveUp(error)
 
     def startService(self) -> None:
@@ -107,10 +107,10 @@ class TopService(MultiService):
         """
         try:
             MultiService.startService(self)
-        except CannotListenError as error:
+        except (CannotListenError, ListenError) as error:
             self._giveUp(error)
 
-    def _giveUp(self, error: CannotListenError) -> NoReturn:
+    def _giveUp(self, error: Exception) -> NoReturn:
         """
         End the process; what is wrong is outside of it.
         """
