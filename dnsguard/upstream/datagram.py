@@ -21,7 +21,7 @@ from zope.interface import implementer
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
-from dnsguard.upstream.message import Entropy, mixCase, query
+from dnsguard.upstream.message import CHANCE, Entropy, compose, queryParts
 from dnsguard.upstream.ports import Port, PortPool
 from dnsguard.upstream.reply import MalformedReply, readReply
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
@@ -41,9 +41,6 @@ FOLDING_SECONDS = 3600.0
 
 FOLDING_STRIKES = 3
 """Replies in a row with changed letters that show it."""
-
-_PORT_OCTETS = 3
-_PORT_BITS = (1 << 8 * _PORT_OCTETS) - 1
 
 _ONE_QUESTION = b"\0\1"
 
@@ -126,28 +123,24 @@ class DatagramUpstream:
         exchange = attempt.exchange
         name = exchange.qname
         entropy = self._entropy
-        # One draw for all: port, id and the letters' case.
-        chance = int.from_bytes(entropy.take(_PORT_OCTETS + 2 + len(name)), "big")
+        header, opt = queryParts(exchange.dnssecOK, exchange.checkingDisabled, not attempt.plain)
+        lot, id, sent, message = compose(
+            entropy.take(CHANCE + len(name)),
+            name,
+            exchange.tail,
+            self._mixCase and now >= self._foldsUntil,
+            header,
+            opt,
+        )
         try:
-            port = self._ports.draw(chance & _PORT_BITS)
+            port = self._ports.draw(lot)
         except OSError as error:
             attempt.fail(FailureKind.UNREACHABLE, error.strerror or str(error), now)
             return
-        chance >>= 8 * _PORT_OCTETS
         waiting = port.waiting
-        id = (chance & 0xFFFF).to_bytes(2, "big")
         while id in waiting:
             id = entropy.take(2)
-        if self._mixCase and now >= self._foldsUntil:
-            name = mixCase(name, chance >> 16)
-        sent = name + exchange.tail
-        message = query(
-            id,
-            sent,
-            dnssecOK=exchange.dnssecOK,
-            checkingDisabled=exchange.checkingDisabled,
-            edns=not attempt.plain,
-        )
+            message = id + message[2:]
         attempt.id = id
         attempt.via = port
         attempt.sent = sent
