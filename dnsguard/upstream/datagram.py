@@ -6,7 +6,7 @@ An upstream that is asked over UDP, and over TCP where UDP won't do.
 A datagram is believed only if it came from the upstream's address to the port
 the query left from, with its id, and with the question in the very letter case
 it was sent in; anything else is counted and the wait goes on, since a forger
-must not be able to end it (RFC 5452 §9). A datagram that does match and still
+must not be able to end it (RFC 5452 §9), nor to try very often. A datagram that does match and still
 is no good, because it was truncated, mangled or had its letters changed, is
 settled over TCP, where none of that can happen.
 """
@@ -41,6 +41,9 @@ FOLDING_SECONDS = 3600.0
 
 FOLDING_STRIKES = 3
 """Replies in a row with changed letters that show it."""
+
+GUESSES = 16
+"""Wrong datagrams on one port after which what waits there goes over TCP."""
 
 _ONE_QUESTION = b"\0\1"
 
@@ -319,7 +322,21 @@ class DatagramUpstream:
         elif len(datagram) < 12:
             self.standing.malformed += 1
         else:
-            self.standing.mismatched += 1
+            self._guessed(port)
+
+    def _guessed(self, port: Port) -> None:
+        """
+        Count a datagram that came to the right port from the right address
+        and was wrong still. Whoever sends many has found the port and is
+        going through ids: what waits there is settled over TCP.
+        """
+        self.standing.mismatched += 1
+        port.guesses += 1
+        if port.guesses >= GUESSES:
+            port.guesses = 0
+            for attempt in list(port.waiting.values()):
+                if attempt.carrier is self:
+                    self._overStream(attempt)
 
     def _mismatched(self, attempt: Attempt, datagram: bytes) -> None:
         """
@@ -341,7 +358,7 @@ class DatagramUpstream:
         ):
             self._caseChanged(attempt)
             return
-        self.standing.mismatched += 1
+        self._guessed(attempt.via)
 
     def _caseChanged(self, attempt: Attempt) -> None:
         """
