@@ -16,7 +16,7 @@ import secrets
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -35,6 +35,9 @@ from dnsguard.policy.setformat import (
 )
 from dnsguard.policy.setpages import Pages, pageSizeFor
 from dnsguard.wire.names import MAX_NAME
+
+if TYPE_CHECKING:
+    from dnsguard.policy.listparser import Scan
 
 __all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
 
@@ -75,6 +78,12 @@ class Collector(Protocol):
         Give the whole file. The builder can't be used again.
         """
 
+    @property
+    def scan(self) -> Scan | None:
+        """
+        What adds the names of easy lines fast, if this builder can.
+        """
+
 
 class Builder:
     """
@@ -82,6 +91,8 @@ class Builder:
 
     It holds an octet string of some twenty octets for each entry.
     """
+
+    scan = None
 
     def __init__(self) -> None:
         self._entries: list[bytes] = []
