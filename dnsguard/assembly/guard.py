@@ -256,7 +256,8 @@ class Guard(MultiService):
             # All upstreams are made anew: they are set up by what changed.
             self._upstreams = upstreamFactory(config, self._reactor)
         self.forwarder.timeout = config.network.upstreamTimeout
-        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams))
+        used = self.forwarder.upstreams
+        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:

@@ -11,7 +11,6 @@ queries of a household may end here.
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 from twisted.names import dns
 
