@@ -216,28 +216,33 @@ def readHeader(buffer: Any, place: str) -> Header:
     if len(buffer) != size:
         raise PolicyError(place, f"compiled set of {len(buffer)} octets, should be {size}")
     sound = (
-        HEADER_SIZE + metaSize <= indexOffset
+        0 < key < PRIME
+        and mix & 1
+        and 0 < lines <= stored
+        and 1 <= bits <= MAX_PAGE_BITS
+        and SMALLEST_PAGE <= pageSize <= LARGEST_PAGE
+        and HEADER_SIZE + metaSize <= indexOffset
         and indexOffset + stored * 64 <= pagesOffset
         and pagesOffset + pages * pageSize == size
-        and indexOffset % 64 == 0
-        and SMALLEST_PAGE <= pageSize <= LARGEST_PAGE
-        and 1 <= bits <= MAX_PAGE_BITS
-        and 0 < lines <= stored
-        and 0 < key < PRIME
-        and mix & 1
     )
     if not sound:
         raise PolicyError(place, "compiled set with an impossible header")
-    try:
-        meta = json.loads(bytes(buffer[HEADER_SIZE : HEADER_SIZE + metaSize]))
-        sources = tuple(SetSource(**source) for source in meta["sources"])
-        facts = dict(meta["facts"])
-    except (ValueError, TypeError, KeyError):
-        raise PolicyError(place, "compiled set with a damaged list of sources") from None
+    sources, facts = _readMeta(bytes(buffer[HEADER_SIZE : HEADER_SIZE + metaSize]), place)
     return Header(
         names, places, lines, stored, pages, pageSize, bits, least, most, key, mix,
         indexOffset, pagesOffset, size, checksum, sources, facts,
     )  # fmt: skip
+
+
+def _readMeta(text: bytes, place: str) -> tuple[tuple[SetSource, ...], dict[str, Any]]:
+    """
+    Read the part of the file that names the sources.
+    """
+    try:
+        meta = json.loads(text)
+        return tuple(SetSource(**source) for source in meta["sources"]), dict(meta["facts"])
+    except (ValueError, TypeError, KeyError):
+        raise PolicyError(place, "compiled set with a damaged list of sources") from None
 
 
 def packMeta(sources: Sequence[SetSource], facts: dict[str, Any]) -> bytes:
