@@ -318,7 +318,7 @@ def assemble(parts: Parts, makeIndex: MakeIndex, keys: Keys) -> bytes:
         sources=tuple(parts.sources),
         facts=parts.facts,
     )
-    return b"".join((header.pack(metaSize), *behind))
+    return b"".join((header.pack(meta), *behind))
 
 
 def _indexed(
