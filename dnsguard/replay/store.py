@@ -29,9 +29,9 @@ from dnsguard.wire.layout import MalformedMessage, scan
 
 __all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
 
-DRAIN_LIMIT = 8192
-"""Records that one call of C{drain} gives at most: when it gives as many, there
-may be more."""
+DRAIN_LIMIT = 65536
+"""Records that one call of C{drain} gives at most, lest the reactor stall after
+it was busy elsewhere; the rest is given by the next calls."""
 
 LONGEST = 7 * 86400.0
 """Seconds that an entry is kept at most."""
