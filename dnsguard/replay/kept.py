@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.replay.test_store -*-
+# -*- test-case-name: tests.replay -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 One finished reply, as the store in Python keeps it.
