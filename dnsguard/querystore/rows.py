@@ -359,13 +359,19 @@ class Block:
         Walk over the rows as tuples of all L{COLUMNS}: C{ts} and the times in
         milliseconds, the rest text.
         """
-        clients = [texts(made) for made in self.clients]
-        facts = [texts(made) for made in self.facts]
+        known: dict[bytes, tuple[str, ...]] = {}
+
+        def decoded(made: bytes) -> tuple[str, ...]:
+            found = known.get(made)
+            if found is None:
+                found = known[made] = texts(made)
+            return found
+
         for when, client, fact, took, cache, write, protocol in self.records():
-            qname, qtype, qclass, outcome, rcode, upstream, *rest = facts[fact]
+            qname, qtype, qclass, outcome, rcode, upstream, *rest = decoded(self.facts[fact])
             yield (
                 when,
-                *clients[client],
+                *decoded(self.clients[client]),
                 PROTOCOLS[protocol],
                 qname,
                 qtype,

@@ -36,7 +36,7 @@ class DuckDBStoreTests(StoreContract, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
 
 
 class DuckDBFaultTests(StoreFixture, TestCase):
@@ -54,7 +54,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
 
     def signal(self, number: int) -> None:
         """
@@ -84,7 +84,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         await self.store.insert(block)
         self.signal(signal.SIGSTOP)
         waiting = self.store.insert(sampleBlock())
-        self.signal(signal.SIGKILL)
+        self.reactor.callLater(0.1, self.signal, signal.SIGKILL)
         problem: Any = await self.assertFailure(waiting, StoreError)
         self.assertIn("its process has ended", str(problem))
         await self.store.insert(block)
@@ -125,7 +125,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         process isn't started in a loop.
         """
         await self.store.insert(sampleBlock())
-        other = DuckDBStore(self.reactor, self.path)
+        other = DuckDBStore(self.reactor, self.pool, self.path)
         self.addCleanup(other.close)
         problem: Any = await self.assertFailure(other.start(), StoreError)
         self.assertIn("lock", str(problem))
