@@ -28,6 +28,8 @@ __all__ = ["DuckFile"]
 REMEMBERED = 7 * 86400.0
 """Seconds that the id of a stored block is remembered."""
 
+HOUR = 3600
+
 STEP = 0.05
 """The share of rows that go at once when the file is too big."""
 
@@ -185,7 +187,9 @@ class DuckFile:
         now = self._now()
         changed = False
         if self._retention:
-            changed = self._forget(int((now - self._retention) * 1000)) > 0
+            # By the hour: most rounds then have nothing to write.
+            oldest = int((now - self._retention) // HOUR * HOUR)
+            changed = self._forget(oldest * 1000) > 0
         self._transaction(
             lambda connection: connection.execute(
                 ducksql.FORGET_BLOCKS, {"before": int((now - REMEMBERED) * 1000)}

@@ -117,14 +117,20 @@ class DuckFileTests(DuckFileTestCase):
 
     def test_retention(self) -> None:
         """
-        Rows go when they are too old, and names and ids of blocks with them.
+        Rows go with the hour in which they are too old, and names and ids of
+        blocks with them.
         """
-        file = self.open(retention=3600.0)
+        file = self.open(retention=7200.0)
         file.insert(sampleBlock())
-        self.now = NOON + 3600 + 100
+        file.insert(hour(1, 100))
+        hourEnd = NOON - NOON % 3600 + 3600
+        self.now = hourEnd + 7200 - 1
         file.maintain()
-        self.assertEqual((self.count(file), self.count(file, "names")), (2, 1))
-        self.assertEqual(self.count(file, "blocks"), 1)
+        self.assertEqual((self.count(file), self.count(file, "names")), (111, 5))
+        self.now += 1
+        file.maintain()
+        self.assertEqual((self.count(file), self.count(file, "names")), (100, 1))
+        self.assertEqual(self.count(file, "blocks"), 2)
         self.now += 8 * 86400
         file.maintain()
         self.assertEqual(self.count(file), 0)
