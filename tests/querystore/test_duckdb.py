@@ -6,6 +6,7 @@ Tests for L{dnsguard.querystore.duckdb}, with a real process.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from dnsguard.errors import StoreError
 from dnsguard.querystore import duckdb
 from dnsguard.querystore.duckdb import DuckDBStore
 from dnsguard.querystore.questions import Summary
-from tests.support.storecontract import StoreContract, StoreFixture, sampleBlock
+from tests.support.storecontract import StoreContract, StoreFixture, hour, sampleBlock
 
 MISSING = "" if all(map(find_spec, ("duckdb", "numpy"))) else "needs the packages duckdb and numpy"
 
@@ -148,3 +149,30 @@ class DuckDBFaultTests(StoreFixture, TestCase):
                 await self.assertFailure(deferred, StoreError)
             else:
                 await deferred
+
+    async def test_fullDisk(self) -> None:
+        """
+        On a full disk a block fails, and once there is room it is stored, once;
+        the engine, which gives its file up, is started again.
+        """
+        self.store = DuckDBStore(self.reactor, self.pool, self.path, checkpointOctets=1 << 20)
+        await self.store.start()
+        process = self.store._process
+        assert process is not None
+        assert process.transport is not None
+        # A file that can't grow over two megabytes stands for a full disk.
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(process.transport.pid, resource.RLIMIT_FSIZE, (2 << 20, unlimited))
+        stored = 0
+        block = hour(0, 10_000)
+        with self.assertRaises(StoreError):
+            while stored < 50:
+                await self.store.insert(block)
+                stored += 1
+                block = hour(stored, 10_000)
+        self.assertLess(stored, 50)
+        await process.ended
+        self.assertEqual(await self.total(), stored * 10_000)
+        await self.store.insert(block)
+        self.assertEqual(await self.total(), (stored + 1) * 10_000)
+        self.assertEqual(self.store.restarts, 1)

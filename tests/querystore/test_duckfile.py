@@ -5,8 +5,6 @@ Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
 
 from __future__ import annotations
 
-import os
-import random
 import tempfile
 from importlib.util import find_spec
 from io import BytesIO
@@ -19,10 +17,9 @@ from dnsguard.errors import StoreError
 from dnsguard.querystore import ducksql
 from dnsguard.querystore.frames import FrameReader, frame
 from dnsguard.querystore.questions import Latency, TimeSeries
-from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from dnsguard.querystore.statements import Statement
 from tests.support.events import NOON
-from tests.support.storecontract import sampleBlock
+from tests.support.storecontract import hour, sampleBlock
 
 MISSING = not all(map(find_spec, ("duckdb", "numpy")))
 
@@ -31,21 +28,6 @@ if TYPE_CHECKING or not MISSING:
 
     from dnsguard.querystore.duckfile import DuckFile
     from dnsguard.querystore.duckworker import Worker, serve
-
-
-def hour(number: int, count: int) -> Block:
-    """
-    Make a block of so many rows of one hour, with a name of its own.
-    """
-    start = int((NOON + number * 3600) * 1000)
-    noise = random.Random(number)
-    rows = b"".join(
-        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
-        for at in range(count)
-    )
-    template = sampleBlock()
-    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
-    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
 
 
 class DuckFileTestCase(SynchronousTestCase):
