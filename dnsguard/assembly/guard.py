@@ -147,6 +147,10 @@ class Guard(MultiService):
         return self._changing.run(lambda: None)
 
     def _cannotListen(self, reason: Failure) -> None:
+        """
+        End the process. Ports that are taken were told of before; this is for
+        what happens to sockets that were bound.
+        """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
 

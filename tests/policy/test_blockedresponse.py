@@ -36,7 +36,7 @@ class ParseTests(SynchronousTestCase):
         """
         C{null} is the two unspecified addresses, for a minute.
         """
-        found = BlockedResponse.parse("null")
+        found = BlockedResponse.parse("null_ip")
         self.assertEqual((found.ipv4, found.ipv6, found.ttl), ((bytes(4),), (bytes(16),), 60))
 
     def test_addresses(self) -> None:
@@ -67,7 +67,7 @@ class ParseTests(SynchronousTestCase):
             ("", 0, "response.blocked: neither a mode nor an address"),
             ("fe80::1%eth0", 0, "response.blocked: 'fe80::1%eth0' has a zone"),
             ("address", 0, "response.blocked: 'address' is neither"),
-            ("null", -1, "response.blocked_ttl: -1 is no number of seconds"),
+            ("null_ip", -1, "response.blocked_ttl: -1 is no number of seconds"),
         ]:
             error = self.assertRaises(PolicyError, BlockedResponse.parse, written, ttl)
             self.assertTrue(str(error).startswith(text), str(error))
