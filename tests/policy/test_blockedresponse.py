@@ -34,7 +34,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_null(self) -> None:
         """
-        C{null} is the two unspecified addresses, for a minute.
+        C{null_ip} is the two unspecified addresses, for a minute.
         """
         found = BlockedResponse.parse("null_ip")
         self.assertEqual((found.ipv4, found.ipv6, found.ttl), ((bytes(4),), (bytes(16),), 60))
@@ -61,7 +61,7 @@ class ParseTests(SynchronousTestCase):
             (
                 "nonsense",
                 0,
-                "response.blocked: 'nonsense' is neither nxdomain, nodata, null, refused nor an IP address",
+                "response.blocked: 'nonsense' is neither nxdomain, nodata, null_ip, refused nor an IP address",
             ),
             ("nxdomain 192.0.2.1", 0, "response.blocked: 'nxdomain' is neither"),
             ("", 0, "response.blocked: neither a mode nor an address"),
