@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.key import LIMIT_MAX
 from dnsguard.replay.store import DRAIN_LIMIT, LONGEST, checkBounds
 from dnsguard.replay.views import ViewMap
 
@@ -100,7 +101,7 @@ cdef class CompiledReplayStore:
         cdef uint64_t keys[4]
         checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
         memcpy(keys, PyBytes_AS_STRING(os.urandom(32)), 32)
-        self.table = dg_newTable(maxEntries, maxBytes, payloadLimit, keys)
+        self.table = dg_newTable(maxEntries, maxBytes, min(payloadLimit, LIMIT_MAX), keys)
         if self.table == NULL:
             raise MemoryError
         self.ringBits = (ringSize - 1).bit_length()

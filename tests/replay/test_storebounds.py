@@ -200,8 +200,8 @@ class StoreBoundsRules(StoreRules):
         for name, value in [
             ("maxEntries", 0),
             ("maxBytes", 10),
-            ("payloadLimit", 512),
-            ("payloadLimit", 65535),
+            ("payloadLimit", 511),
+            ("payloadLimit", 65536),
             ("ringSize", 0),
         ]:
             with self.assertRaises(ValueError) as caught:
