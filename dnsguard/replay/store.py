@@ -140,7 +140,11 @@ class PythonReplayStore:
             entry.touched = entry.visited = True
             self._touched.append(entry)
         tail = b"\1" + place[1][1:] if stream else place[1]
-        log.append(_SHARED.pack(arrived, entry.number, time_ns() - arrived, len(reply), tail))
+        took = time_ns() - arrived
+        if not 0 <= took <= 0xFFFFFFFF:
+            # Somebody has set the clock meanwhile.
+            took = 0
+        log.append(_SHARED.pack(arrived, entry.number, took, len(reply), tail))
         return reply
 
     def _place(self, address: bytes) -> _Place:
