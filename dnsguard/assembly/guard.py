@@ -40,6 +40,7 @@ from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
+from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.replaydrain import ReplayDrainService
@@ -113,6 +114,7 @@ class Guard(MultiService):
         # queries before those who take them.
         self._requestLog: RequestLog | None = None
         self._logRequests(makeRequestLog(config, reactor))
+        CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
