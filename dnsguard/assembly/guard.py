@@ -147,6 +147,10 @@ class Guard(MultiService):
         return self._changing.run(lambda: None)
 
     def _cannotListen(self, reason: Failure) -> None:
+        """
+        End the process. Ports that are taken were told of before; this is for
+        what happens to sockets that were bound.
+        """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
 
@@ -235,14 +239,13 @@ class Guard(MultiService):
             makeListeners(config, self._reactor, self.server, self.replay)
         )
         try:
-            self.listeners.privilegedStartService()
+            self.listeners.setServiceParent(self)
         except ListenError:
+            await maybeDeferred(self.listeners.disownServiceParent)
             self.server.streams.limits = streamLimits(self.config.server)
             self.listeners = before
-            before.privilegedStartService()
             before.setServiceParent(self)
             raise
-        self.listeners.setServiceParent(self)
 
     async def _changeRequestLog(self, config: Config) -> None:
         if config.requestLog == self.config.requestLog:
@@ -257,7 +260,8 @@ class Guard(MultiService):
             # All upstreams are made anew: they are set up by what changed.
             self._upstreams = upstreamFactory(config, self._reactor)
         self.forwarder.timeout = config.network.upstreamTimeout
-        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams))
+        used = self.forwarder.upstreams
+        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:

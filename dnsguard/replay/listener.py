@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.replay.test_listener -*-
+# -*- test-case-name: tests.integration.test_replaylistener -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 DNS over UDP with the replay store in front, compiled.

@@ -5,8 +5,6 @@ Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
 
 from __future__ import annotations
 
-import os
-import random
 import tempfile
 from importlib.util import find_spec
 from io import BytesIO
@@ -16,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
+from dnsguard.querystore import ducksql
 from dnsguard.querystore.frames import FrameReader, frame
-from dnsguard.querystore.rows import ROW, Block, fragment, texts
+from dnsguard.querystore.questions import Latency, TimeSeries
 from dnsguard.querystore.statements import Statement
 from tests.support.events import NOON
-from tests.support.storecontract import sampleBlock
+from tests.support.storecontract import hour, sampleBlock
 
 MISSING = not all(map(find_spec, ("duckdb", "numpy")))
 
@@ -29,21 +28,6 @@ if TYPE_CHECKING or not MISSING:
 
     from dnsguard.querystore.duckfile import DuckFile
     from dnsguard.querystore.duckworker import Worker, serve
-
-
-def hour(number: int, count: int) -> Block:
-    """
-    Make a block of so many rows of one hour, with a name of its own.
-    """
-    start = int((NOON + number * 3600) * 1000)
-    noise = random.Random(number)
-    rows = b"".join(
-        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
-        for at in range(count)
-    )
-    template = sampleBlock()
-    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
-    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
 
 
 class DuckFileTestCase(SynchronousTestCase):
@@ -115,14 +99,20 @@ class DuckFileTests(DuckFileTestCase):
 
     def test_retention(self) -> None:
         """
-        Rows go when they are too old, and names and ids of blocks with them.
+        Rows go with the hour in which they are too old, and names and ids of
+        blocks with them.
         """
-        file = self.open(retention=3600.0)
+        file = self.open(retention=7200.0)
         file.insert(sampleBlock())
-        self.now = NOON + 3600 + 100
+        file.insert(hour(1, 100))
+        hourEnd = NOON - NOON % 3600 + 3600
+        self.now = hourEnd + 7200 - 1
         file.maintain()
-        self.assertEqual((self.count(file), self.count(file, "names")), (2, 1))
-        self.assertEqual(self.count(file, "blocks"), 1)
+        self.assertEqual((self.count(file), self.count(file, "names")), (111, 5))
+        self.now += 1
+        file.maintain()
+        self.assertEqual((self.count(file), self.count(file, "names")), (100, 1))
+        self.assertEqual(self.count(file, "blocks"), 2)
         self.now += 8 * 86400
         file.maintain()
         self.assertEqual(self.count(file), 0)
@@ -148,6 +138,26 @@ class DuckFileTests(DuckFileTestCase):
         self.assertLess(len(names), 8)
         self.assertEqual(names[-1], ["hour7.example"])
         self.assertGreaterEqual(self.count(file), 61_440)
+
+    def test_percentilesOfMany(self) -> None:
+        """
+        Percentiles of very many rows are taken of a sample, and come near;
+        counts and means are of all.
+        """
+        file = self.open()
+        file.insert(hour(0, 40_000))
+        exact = [file.query(statement) for statement in ducksql.statements(Latency())]
+        self.patch(ducksql, "SAMPLE", 2_500)
+        sampled = [file.query(statement) for statement in ducksql.statements(Latency())]
+        self.assertEqual(exact[0][0][:4], sampled[0][0][:4])
+        self.assertNotEqual(exact, sampled)
+        for of, whole in zip(sampled[0][0][4:], exact[0][0][4:], strict=True):
+            self.assertLess(abs(of / whole - 1), 0.1)
+        counts, times = (
+            file.query(statement) for statement in ducksql.statements(TimeSeries(bucket=600))
+        )
+        self.assertEqual(sum(row[2] for row in counts), 40_000)
+        self.assertEqual(len(times), 7)
 
     def test_newerSchema(self) -> None:
         """

@@ -5,6 +5,8 @@ What every query store does, whatever engine is behind it.
 
 from __future__ import annotations
 
+import os
+import random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import reactor
@@ -29,7 +31,7 @@ from dnsguard.querystore.questions import (
     Top,
     Upstreams,
 )
-from dnsguard.querystore.rows import Block
+from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from tests.support.events import NOON, entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
 
@@ -100,6 +102,21 @@ def sampleBlock() -> Block:
     block = buffer.take()
     assert block is not None
     return block
+
+
+def hour(number: int, count: int) -> Block:
+    """
+    Make a block of so many rows of one hour, with a name of its own.
+    """
+    start = int((NOON + number * 3600) * 1000)
+    noise = random.Random(number)
+    rows = b"".join(
+        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
+        for at in range(count)
+    )
+    template = sampleBlock()
+    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
+    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
 
 
 if TYPE_CHECKING:
