@@ -120,6 +120,8 @@ setup(
         "treq>=24.9",
         "idna>=3.7",
         "google-re2>=1.1",
+        "txredisapi>=1.4.11",
+        "hiredis>=3.0",
     ],
     extras_require={
         "clickhouse": CLICKHOUSE,

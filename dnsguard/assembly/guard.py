@@ -22,10 +22,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.chain import Chain, makeChain
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
@@ -61,6 +62,7 @@ class Guard(MultiService):
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
+    @ivar redis: The answers shared with other instances, if there are any.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
@@ -93,7 +95,8 @@ class Guard(MultiService):
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
-        self.chain = makeChain(config, self.policies, self.forwarder, reactor)
+        self.redis = makeRedis(config, reactor, self._redisMissing, now)
+        self.chain = self._makeChain(config)
 
         self.replay: IReplayStore = newStore(payloadLimit=config.server.maxUDPSize)
         self.replay.adopt(self.policies.current)
@@ -113,6 +116,8 @@ class Guard(MultiService):
         # queries before those who take them.
         self._requestLog: RequestLog | None = None
         self._logRequests(makeRequestLog(config, reactor))
+        if self.redis is not None:
+            self.redis.service.setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
@@ -153,6 +158,17 @@ class Guard(MultiService):
         """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
+
+    def _redisMissing(self, reason: str) -> None:
+        """
+        End the process, as that is what was asked for.
+        """
+        self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
+        self._reactor.stop()
+
+    def _makeChain(self, config: Config) -> Chain:
+        store = None if self.redis is None else self.redis.store
+        return makeChain(config, self.policies, self.forwarder, self._reactor, store)
 
     def _logRequests(self, log: RequestLog | None) -> None:
         self._requestLog = log
@@ -213,11 +229,15 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
+        redis = changedRedis(self.redis, config, self._reactor, self._now)
         await self._changeListeners(config)
         # From here on nothing fails.
         await self._changeRequestLog(config)
         self._changeUpstreams(config)
+        before = self._changeRedis(redis)
         self._changeChain(config)
+        if before is not None:
+            await maybeDeferred(before.service.disownServiceParent)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
@@ -263,11 +283,24 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
+    def _changeRedis(self, redis: Redis | None) -> Redis | None:
+        """
+        Share answers elsewhere from now on.
+
+        @return: What no longer is in use.
+        """
+        before, self.redis = self.redis, redis
+        if before is redis:
+            return None
+        if redis is not None:
+            redis.service.setServiceParent(self)
+        return before
+
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:
             return
         # What the old cache held is fetched again.
-        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor)
+        self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
 
     def stopService(self) -> Deferred[None]:
@@ -296,6 +329,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
         lambda: makePolicy(config, nothing, time.time()),
         lambda: upstreamSpecs(config),
         lambda: listSources(config),
+        lambda: redisTLS(config),
     ]
     for attempt in attempts:
         try:

@@ -16,12 +16,13 @@ from dnsguard.assembly.chain import ttlPolicy
 from dnsguard.config.model import Config
 from dnsguard.config.sections.redis import RedisConfig, RedisMode, RedisServer
 from dnsguard.errors import PolicyError
+from dnsguard.redis.endpoints import ClientTLS
 from dnsguard.services.redishealth import RedisHealthService
 
 if TYPE_CHECKING:
     from dnsguard.redis.cachestore import RedisAnswerStore
 
-__all__ = ["Redis", "makeRedis"]
+__all__ = ["Redis", "changedRedis", "makeRedis", "redisTLS"]
 
 BACKGROUND_SECONDS = 2.0
 """How long one step of writing, counting and sweeping may take: no query waits
@@ -46,10 +47,27 @@ class Redis:
     settings: RedisConfig
 
 
+def redisTLS(config: Config) -> ClientTLS | None:
+    """
+    Read the files that say how to be sure of the server, if it is encrypted.
+
+    @raise PolicyError: One can't be used.
+    """
+    settings = config.cache.redis.tls
+    if not settings.enabled:
+        return None
+    try:
+        return ClientTLS.load(
+            settings.caFile, settings.certificateFile, settings.keyFile, settings.serverName
+        )
+    except ValueError as error:
+        raise PolicyError("cache.redis.tls", str(error)) from None
+
+
 def makeRedis(
     config: Config,
     reactor: Any,
-    failed: Callable[[str], None],
+    failed: Callable[[str], None] | None,
     now: Callable[[], float] = time.time,
 ) -> Redis | None:
     """
@@ -67,21 +85,11 @@ def makeRedis(
     from dnsguard.redis.cachestore import RedisAnswerStore
     from dnsguard.redis.channel import ClearingChannel
     from dnsguard.redis.client import Credentials
-    from dnsguard.redis.endpoints import ClientTLS, Place, endpointOf
+    from dnsguard.redis.endpoints import Place, endpointOf
     from dnsguard.redis.keys import Names
     from dnsguard.redis.link import Link
 
-    tls = None
-    if settings.tls.enabled:
-        try:
-            tls = ClientTLS.load(
-                settings.tls.caFile,
-                settings.tls.certificateFile,
-                settings.tls.keyFile,
-                settings.tls.serverName,
-            )
-        except ValueError as error:
-            raise PolicyError("cache.redis.tls", str(error)) from None
+    tls = redisTLS(config)
     credentials = Credentials(settings.username, settings.password, settings.db)
     names = Names(settings.mode is RedisMode.CLUSTER)
 
@@ -115,3 +123,20 @@ def makeRedis(
         failed=None if settings.degradedOnUnavailable else failed,
     )
     return Redis(store, service, settings)
+
+
+def changedRedis(
+    redis: Redis | None, config: Config, reactor: Any, now: Callable[[], float] = time.time
+) -> Redis | None:
+    """
+    Make the store anew if its part of the configuration has changed.
+
+    Nothing is fatal any more: whoever reloads is serving.
+
+    @param redis: What there is.
+    @raise PolicyError: As by L{makeRedis}.
+    """
+    if redis is None or redis.settings != config.cache.redis:
+        return makeRedis(config, reactor, None, now)
+    redis.store.ttlPolicy = ttlPolicy(config.cache)
+    return redis

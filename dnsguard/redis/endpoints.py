@@ -85,7 +85,9 @@ class ClientTLS:
             if not blocks:
                 raise ValueError(f"{authorities}: no certificate in it")
             try:
-                root = trustRootFromCertificates([Certificate.loadPEM(each.encode()) for each in blocks])
+                root = trustRootFromCertificates(
+                    [Certificate.loadPEM(each.encode()) for each in blocks]
+                )
             except OpenSSLError:
                 raise ValueError(f"{authorities}: a certificate in it can't be read") from None
         if certificate:

@@ -47,7 +47,9 @@ class Probed(Connected, Protocol):
     """
 
     name: str
-    reason: str
+
+    @property
+    def reason(self) -> str: ...
 
     @property
     def available(self) -> bool: ...

@@ -117,9 +117,7 @@ class RedisTLSConfig:
     certificateFile: str = key(
         _FILE, "", meaning="A PEM file with our own certificate, if the server wants one."
     )
-    keyFile: str = key(
-        _FILE, "", meaning="Its key, if that isn't in the same file."
-    )
+    keyFile: str = key(_FILE, "", meaning="Its key, if that isn't in the same file.")
     serverName: str = key(
         Text("a host name", least=0),
         "",
@@ -153,7 +151,9 @@ class RedisConfig:
     )
     db: int = key(Integer(0, 65535), 0, meaning="The number of the database.")
     username: str = key(
-        Text("a user's name", least=0), "", meaning="The user to log in as; none for servers without."
+        Text("a user's name", least=0),
+        "",
+        meaning="The user to log in as; none for servers without.",
     )
     password: str = key(
         Text("a password", least=0, references=True, hidden=True),
