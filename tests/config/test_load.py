@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.config import Config, Loaded, Severity, Source, load, loadText
 from dnsguard.config.convert import allPaths
 from dnsguard.config.load import PACKAGED_DEFAULTS
+from dnsguard.config.sections.redis import RedisServer
 from dnsguard.errors import ConfigError
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "documented.yaml"
@@ -175,12 +176,17 @@ class ProblemTests(LoadCase):
         """
         loaded = self.load(
             "query_store: {enabled: true}\ncontrol: {listen: x}\n"
-            "cache: {redis: {address: 'redis:6379'}, refresh: {hot_ttl: 2m, stale_ttl: 5m}}\n"
+            "cache: {redis: {max_keys: 5}, refresh: {hot_ttl: 2m, stale_ttl: 5m}}\n"
         )
         self.assertEqual(loaded.config.cache.refresh.staleTTL, 300.0)
         self.assertEqual(
             [(problem.line, problem.path) for problem in loaded.warnings],
-            [(1, "query_store"), (2, "control"), (3, "cache.redis"), (3, "cache.refresh.hot_ttl")],
+            [
+                (1, "query_store"),
+                (2, "control"),
+                (3, "cache.redis.max_keys"),
+                (3, "cache.refresh.hot_ttl"),
+            ],
         )
         for problem in loaded.warnings:
             self.assertIs(problem.severity, Severity.WARNING)
@@ -194,9 +200,10 @@ class ProblemTests(LoadCase):
         loaded = load(Source(DOCUMENTED), {})
         paths = [problem.path for problem in loaded.warnings]
         self.assertEqual(len(set(paths)), len(paths))
-        for section in ("cache.redis", "query_store", "control", "sync", "webhooks"):
+        for section in ("query_store", "control", "sync", "webhooks"):
             self.assertIn(section, paths)
         self.assertEqual(loaded.config.cache.lruSize, 10_000)
+        self.assertEqual(loaded.config.cache.redis.address, (RedisServer("redis", 6379),))
         self.assertEqual(loaded.config.server.reusePortListeners, 4)
 
     def test_shape(self) -> None:
