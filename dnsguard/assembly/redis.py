@@ -14,7 +14,7 @@ import attrs
 
 from dnsguard.assembly.chain import ttlPolicy
 from dnsguard.config.model import Config
-from dnsguard.config.sections.redis import RedisConfig, RedisMode, RedisServer
+from dnsguard.config.sections.redis import RedisConfig
 from dnsguard.errors import PolicyError
 from dnsguard.redis.endpoints import ClientTLS
 from dnsguard.services.redishealth import RedisHealthService
@@ -27,9 +27,6 @@ __all__ = ["Redis", "changedRedis", "makeRedis", "redisTLS"]
 BACKGROUND_SECONDS = 2.0
 """How long one step of writing, counting and sweeping may take: no query waits
 for it."""
-
-_PORT = 6379
-_SENTINEL_PORT = 26379
 
 
 @attrs.frozen
@@ -81,39 +78,18 @@ def makeRedis(
     settings = config.cache.redis
     if not settings.enabled:
         return None
-    # Not before it is needed: txredisapi brings the reactor in.
-    from dnsguard.redis.cachestore import RedisAnswerStore
-    from dnsguard.redis.channel import ClearingChannel
-    from dnsguard.redis.client import Credentials
-    from dnsguard.redis.endpoints import Place, endpointOf
-    from dnsguard.redis.keys import Names
-    from dnsguard.redis.link import Link
-
     tls = redisTLS(config)
-    credentials = Credentials(settings.username, settings.password, settings.db)
-    names = Names(settings.mode is RedisMode.CLUSTER)
+    # Not before it is needed: txredisapi brings the reactor in.
+    from dnsguard.assembly.rediswiring import Wiring
+    from dnsguard.redis.cachestore import RedisAnswerStore
 
-    def place(server: RedisServer, port: int) -> Place:
-        return Place(server.host, server.port or port)
-
-    if settings.unixSocket:
-        where = Place(path=settings.unixSocket)
-    else:
-        where = place(settings.address[0], _PORT)
-    endpoint = endpointOf(where, reactor, tls)
-    name = f"Redis at {where}"
-
-    def link(deadline: float) -> Link:
-        return Link(endpoint, reactor, name=name, credentials=credentials, deadline=deadline)
-
-    front, back = link(settings.timeout), link(max(BACKGROUND_SECONDS, settings.timeout))
+    wiring = Wiring(settings, tls, reactor)
+    front = wiring.asking(settings.timeout)
+    back = wiring.asking(max(BACKGROUND_SECONDS, settings.timeout))
     store = RedisAnswerStore(
-        front, back, reactor, names=names, ttlPolicy=ttlPolicy(config.cache), wallClock=now
+        front, back, reactor, names=wiring.names, ttlPolicy=ttlPolicy(config.cache), wallClock=now
     )
-    channel = ClearingChannel(
-        endpoint, back, reactor, store.cleared, names=names, name=name, credentials=credentials
-    )
-    store.announcer = channel
+    channel = store.announcer = wiring.listening(back, store)
     service = RedisHealthService(
         front,
         (back,),

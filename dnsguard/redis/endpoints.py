@@ -10,6 +10,7 @@ stand in for could answer any name with any address.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from twisted.internet.ssl import (
     optionsForClientTLS,
     trustRootFromCertificates,
 )
+from zope.interface import implementer
 
-__all__ = ["CONNECT_SECONDS", "ClientTLS", "Place", "endpointOf"]
+__all__ = ["CONNECT_SECONDS", "ClientTLS", "Place", "TurnsEndpoint", "endpointOf"]
 
 CONNECT_SECONDS = 2.0
 """How long connecting may take."""
@@ -99,6 +101,24 @@ class ClientTLS:
                     f"{certificate}: it and its key can't be read, or don't fit"
                 ) from None
         return cls(root, own, serverName)
+
+
+@implementer(IStreamClientEndpoint)
+class TurnsEndpoint:
+    """
+    Connects to one of several servers, each time to the next.
+    """
+
+    def __init__(self, endpoints: Sequence[IStreamClientEndpoint]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._turn = -1
+
+    def connect(self, protocolFactory: Any) -> Any:
+        """
+        Connect to the next one.
+        """
+        self._turn = (self._turn + 1) % len(self._endpoints)
+        return self._endpoints[self._turn].connect(protocolFactory)
 
 
 def endpointOf(place: Place, reactor: Any, tls: ClientTLS | None = None) -> IStreamClientEndpoint:
