@@ -71,6 +71,7 @@ class Cluster:
         self._links: dict[Place, Link] = {}
         self._places: dict[Link, Place] = {}
         self._masters: list[Link | None] = [None] * SLOTS
+        self._servers: tuple[Link, ...] = ()
         self._available = 0
         self._known = False
         self._running = False
@@ -103,7 +104,7 @@ class Cluster:
         """
         See L{dnsguard.redis.replies.IRedis}: the masters.
         """
-        return tuple(dict.fromkeys(link for link in self._masters if link is not None))
+        return self._servers
 
     def start(self) -> None:
         """
@@ -124,6 +125,7 @@ class Cluster:
         links = list(self._links.values())
         self._links.clear()
         self._masters = [None] * SLOTS
+        self._servers = ()
         self._known = False
         stopped: Any = DeferredList([link.stop() for link in links], consumeErrors=True)
         stopped.addCallback(lambda _: None)
@@ -143,16 +145,18 @@ class Cluster:
         A node has come or gone: perhaps others know better who has what.
         """
         self._available += 1 if available else -1
-        self._refreshSoon()
+        # Nothing can be asked before it is known who has what.
+        self._refreshSoon(0.0 if available and not self._known else REFRESH_SECONDS)
 
     def probe(self) -> Deferred[bool]:
         """
         Try out the nodes that are away, and look for others in their place.
         """
-        self._refreshSoon()
         for link in tuple(self._links.values()):
             if not link.available:
                 link.probe()
+        if not self._known or not all(link.available for link in self.servers()):
+            self._refreshSoon()
         return succeed(self.available)
 
     def ping(self) -> Deferred[None]:
@@ -161,23 +165,18 @@ class Cluster:
         """
         self._refreshSoon()
         for link in tuple(self._links.values()):
-            if link.available:
-                link.ping()
-            else:
-                link.probe()
+            link.ping()
         return succeed(None)
 
     # Topology.
 
-    def _refreshSoon(self) -> None:
+    def _refreshSoon(self, pause: float = REFRESH_SECONDS) -> None:
         """
         Find out who has what, but not all the time.
         """
         self._wanted = True
         if self._running and not self._refreshing and self._later is None:
-            self._later = self._clock.callLater(
-                REFRESH_SECONDS if self._known else 0.0, self._refresh
-            )
+            self._later = self._clock.callLater(pause, self._refresh)
 
     def _refresh(self) -> None:
         self._later = None
@@ -188,7 +187,7 @@ class Cluster:
 
     def _refreshed(self, _: Any) -> None:
         self._refreshing = False
-        if self._wanted or not self._known:
+        if self._wanted:
             self._refreshSoon()
 
     async def _find(self) -> None:
@@ -219,6 +218,7 @@ class Cluster:
         """
         self.refreshes += 1
         self._masters = [None if place is None else self._link(place) for place in masters]
+        self._servers = tuple(dict.fromkeys(link for link in self._masters if link is not None))
         self._known = True
         wanted = {place for place in masters if place is not None} | set(self._seeds)
         for place in [place for place in self._links if place not in wanted]:

@@ -341,6 +341,8 @@ class Link:
         """
         Find out if a server that seems to be there is.
         """
+        if not self.available:
+            return succeed(None)
         pinged: Any = self.execute([(b"PING",)])
         # Either way it has been noted.
         pinged.addBoth(lambda _: None)

@@ -128,7 +128,7 @@ class RedisHealthService(Service):
 
     def _look(self) -> None:
         """
-        Try out what has failed, and what hasn't less often.
+        Try out what has failed, and less often what hasn't.
         """
         self._sleep = None
         now = self._clock.seconds()
@@ -136,9 +136,8 @@ class RedisHealthService(Service):
         if ping:
             self._pinged = now
         for each in self._probed:
-            if not each.available:
-                each.probe().addErrback(lambda reason: self.log.failure("probe failed", reason))
-            elif ping:
+            each.probe().addErrback(lambda reason: self.log.failure("probe failed", reason))
+            if ping:
                 each.ping().addErrback(lambda reason: self.log.failure("ping failed", reason))
         self._tell()
         self._sleep = self._clock.callLater(LOOK_SECONDS, self._look)

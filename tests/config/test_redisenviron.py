@@ -89,7 +89,5 @@ class RedisEnvironmentTests(SynchronousTestCase):
         """
         off = "degraded_on_unavailable: false"
         self.assertFalse(self.redis(off).degradedOnUnavailable)
-        self.assertTrue(
-            self.redis(off, REDIS_DEGRADED_ON_UNAVAILABLE="1").degradedOnUnavailable
-        )
+        self.assertTrue(self.redis(off, REDIS_DEGRADED_ON_UNAVAILABLE="1").degradedOnUnavailable)
         self.assertTrue(self.redis(REDIS_DEGRADED_ON_UNAVAILABLE="false").degradedOnUnavailable)

@@ -65,7 +65,9 @@ class NameTests(SynchronousTestCase):
         """
         name = fromText("example.org")
         self.assertEqual(answerPatterns(name, False), (b"dns:example.org:*",))
-        self.assertEqual(answerPatterns(name, True), (b"dns:example.org:*", b"dns:*.example.org:*"))
+        self.assertEqual(
+            answerPatterns(name, True), (b"dns:example.org:*", b"dns:*.example.org:*")
+        )
         self.assertEqual(answerPatterns(ROOT, False), (b"dns::*",))
         self.assertEqual(answerPatterns(ROOT, True), (b"dns:*",))
         self.assertEqual(answerPatterns(b"\x03*[a\x00", False), (b"dns:\\*\\[a:*",))
