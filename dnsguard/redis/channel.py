@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
@@ -25,7 +24,7 @@ from dnsguard.caching.candidate import Clearing
 from dnsguard.errors import StoreError
 from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, encode
 from dnsguard.redis.keys import Names
-from dnsguard.redis.link import LOG_IN_SECONDS, retryAfter
+from dnsguard.redis.reconnector import Reconnector
 from dnsguard.redis.replies import IRedis, Reply, orRaise
 from dnsguard.wire.names import InvalidName, fromText, toText
 
@@ -112,19 +111,20 @@ class ClearingChannel:
         self._octets = 0
         self._watch = LoopingCall(self._look)
         self._watch.clock = clock
-        self._service = ClientService(
+        self._reconnector = Reconnector(
             endpoint,
             RedisFactory(name, self, credentials, make),
-            retryPolicy=retryAfter,
-            clock=clock,
-            prepareConnection=self._prepare,
+            clock,
+            self._subscribe,
+            # The links to the same servers say what is the matter.
+            lambda reason: None,
         )
 
     def start(self) -> None:
         """
         Begin to listen.
         """
-        self._service.startService()
+        self._reconnector.start()
         self._watch.start(LISTEN_SECONDS, now=False)
 
     def stop(self) -> Deferred[None]:
@@ -133,32 +133,12 @@ class ClearingChannel:
         """
         if self._watch.running:
             self._watch.stop()
-        stopped = self._service.stopService()
-        if self._connection is not None:
-            self._connection.abort("closed")
-        return stopped if stopped is not None else succeed(None)
+        return self._reconnector.stop()
 
-    def _prepare(self, connection: Any) -> Deferred[Any]:
-        def settled(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
-            return result
-
-        def ready(connection: Any) -> Any:
-            self._connection = connection
-            connection.send(encode([(b"SUBSCRIBE", self._names.channel)]))
-            return connection
-
-        def unfit(reason: Any) -> Any:
-            connection.abort(str(reason.value))
-            return reason
-
-        timer = self._clock.callLater(LOG_IN_SECONDS, connection.abort, "no log-in in time")
-        waiting: Deferred[Any] = connection.ready
-        waiting.addBoth(settled)
-        waiting.addCallback(ready)
-        waiting.addErrback(unfit)
-        return waiting
+    def _subscribe(self, connection: Any) -> Deferred[None]:
+        self._connection = connection
+        connection.send(encode([(b"SUBSCRIBE", self._names.channel)]))
+        return succeed(None)
 
     def replyReceived(self, reply: Reply) -> None:
         """

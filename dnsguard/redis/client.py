@@ -92,6 +92,8 @@ class Speaking:
 
     @ivar ready: Fires with the connection when it is logged in, or fails with
         L{StoreError} if it never will be.
+    @ivar gone: Fires with L{None} when the connection has ended, after
+        everybody else was told.
     @ivar received: How many times octets came in.
     """
 
@@ -103,6 +105,7 @@ class Speaking:
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.ready: Deferred[Any] = Deferred()
+        self.gone: Deferred[None] = Deferred()
         self.owner: Owner | None = None
         self.received = 0
         self._reason = ""
@@ -176,6 +179,7 @@ class Speaking:
             self.ready.errback(StoreError(self.factory.name, reason))
         if owner is not None:
             owner.connectionGone(self, reason)
+        self.gone.callback(None)
 
 
 class RedisConnection(Speaking, txredisapi.RedisProtocol):

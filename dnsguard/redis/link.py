@@ -12,12 +12,10 @@ answers a probe. Nothing is ever queued for a server that isn't there.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -25,12 +23,10 @@ from twisted.logger import Logger
 from dnsguard.errors import StoreError
 from dnsguard.redis.breaker import Breaker
 from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, encode
+from dnsguard.redis.reconnector import LOG_IN_SECONDS, Reconnector, words
 from dnsguard.redis.replies import UNUSABLE, Command, ErrorReply, Reply
 
-__all__ = ["LOG_IN_SECONDS", "Link", "LinkCounters", "retryAfter"]
-
-LOG_IN_SECONDS = 2.0
-"""How long connecting, and then logging in, may take."""
+__all__ = ["Link", "LinkCounters"]
 
 STALL_SECONDS = 1.0
 """How long a server that owes replies may say nothing before it is cut off."""
@@ -41,20 +37,9 @@ A deadline that is noticed so much too late says that this process was busy, and
 that replies may be waiting to be read: they get as much time again.
 """
 
-FIRST_RETRY = 0.1
-LONGEST_RETRY = 2.0
-
 MAX_COMMANDS = 20_000
 MAX_OCTETS = 32 << 20
 """The most that may wait for replies."""
-
-
-def retryAfter(attempts: int) -> float:
-    """
-    Tell how long to wait after so many attempts to connect that failed.
-    """
-    pause = min(FIRST_RETRY * 2 ** min(max(attempts - 1, 0), 10), LONGEST_RETRY)
-    return float(pause * random.uniform(0.75, 1.25))
 
 
 class LinkCounters:
@@ -179,12 +164,12 @@ class Link:
         self._queued: list[_Request] = []
         self._waiting = self._octets = 0
         self._stall: IDelayedCall | None = None
-        self._service = ClientService(
+        self._reconnector = Reconnector(
             endpoint,
             RedisFactory(name, self, credentials, make),
-            retryPolicy=retryAfter,
-            clock=clock,
-            prepareConnection=self._prepare,
+            clock,
+            self._examine,
+            self._failed,
         )
 
     def servers(self) -> Sequence[Link]:
@@ -199,43 +184,15 @@ class Link:
         """
         Connect, and stay so.
         """
-        self._service.startService()
+        self._reason = "not connected yet"
+        self._reconnector.start()
 
     def stop(self) -> Deferred[None]:
         """
         End it. What is waited for fails.
         """
         self._reason = "closed"
-        stopped = self._service.stopService()
-        if self._connection is not None:
-            # It may be waiting for a server that never reads again.
-            self._connection.abort("closed")
-        self._setAvailable()
-        return stopped if stopped is not None else succeed(None)
-
-    def _prepare(self, connection: Any) -> Deferred[Any]:
-        """
-        Wait until a new connection is logged in, and the server has proved
-        fit.
-        """
-
-        def settled(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
-            return result
-
-        def unfit(reason: Any) -> Any:
-            words = _words(reason.value)
-            connection.abort(words)
-            self._failed(words)
-            return reason
-
-        timer = self._clock.callLater(LOG_IN_SECONDS, connection.abort, "no log-in in time")
-        ready: Deferred[Any] = connection.ready
-        ready.addBoth(settled)
-        ready.addCallback(self._examine)
-        ready.addErrback(unfit)
-        return ready
+        return self._reconnector.stop()
 
     def _examine(self, connection: Any) -> Deferred[Any]:
         """
@@ -420,7 +377,7 @@ class Link:
         See if an error reply says something of the whole server.
         """
         if reply.code in UNUSABLE:
-            self._failed(_words(reply))
+            self._failed(words(reply))
         elif reply.code == "READONLY" and self._master and self._connection is not None:
             self._connection.abort("not the master any more")
 
@@ -466,7 +423,3 @@ class Link:
             batch.timer = None
         if deferred is not None:
             deferred.errback(StoreError(self.name, reason))
-
-
-def _words(error: BaseException) -> str:
-    return error.reason if isinstance(error, StoreError) else str(error)[:200]
