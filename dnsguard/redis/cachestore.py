@@ -3,11 +3,8 @@
 """
 The answers in Redis, as the rest of dnsguard sees them.
 
-What comes back is input from the network: each value is checked to answer the
-question it is filed under, and its times to be ones this instance would keep.
-Whatever is wrong with one is a miss and a count, never an error. Lookups go over
-a connection of their own, so that no sweep and no batch of writes stands before
-them.
+Lookups go over a connection of their own, so that no sweep and no batch of
+writes stands before them.
 """
 
 from __future__ import annotations
@@ -17,29 +14,23 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from dnsguard.caching.candidate import Candidate, Clearing, Standing
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.key import Key
-from dnsguard.caching.stored import InvalidEntry, fromFields, fromWire
 from dnsguard.caching.ttl import TTLPolicy
-from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerStore
 from dnsguard.redis.clearing import Cleaner
 from dnsguard.redis.expiryindex import CHUNK, ExpiryIndex, chunks
 from dnsguard.redis.keys import Names, answerName
-from dnsguard.redis.replies import ErrorReply, IRedis, Reply, orRaise
+from dnsguard.redis.lookups import Lookups
+from dnsguard.redis.replies import IRedis, orRaise
 from dnsguard.redis.scripts import ADD_HITS, UNLOCK, run
 from dnsguard.redis.writebehind import WriteBehind
-from dnsguard.throttle import Throttle
 
 __all__ = ["RedisAnswerStore"]
-
-_FIELDS = (b"msg", b"soft_expiry", b"created_at", b"stored_ttl", b"auth_ttl")
 
 T = TypeVar("T")
 
@@ -62,15 +53,8 @@ class RedisAnswerStore:
     """
     Answers shared in Redis.
 
-    @ivar hits: Lookups that found an answer.
-    @ivar misses: Lookups that found none.
-    @ivar errors: Lookups that failed.
-    @ivar corrupt: Values found that answer no such question.
-    @ivar legacy: Values found in the oldest form.
-    @ivar overtaken: Answers found that a clearing had overtaken.
+    @ivar announcer: What tells other instances of clearings, or L{None}.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -90,9 +74,6 @@ class RedisAnswerStore:
         @param ttlPolicy: For how long answers are kept.
         @param wallClock: Gives seconds since the epoch.
         """
-        self.hits = self.misses = self.errors = 0
-        self.corrupt = self.legacy = self.overtaken = 0
-        self.ttlPolicy = ttlPolicy or TTLPolicy()
         self.announcer: Announcer | None = None
         self._redis = redis
         self._background = background
@@ -101,12 +82,11 @@ class RedisAnswerStore:
         self._names = names = names or Names()
         self._instance = secrets.token_hex(8).encode("ascii")
         self._locks = 0
-        self._generation = 0
         self._listeners: list[Callable[[Clearing], None]] = []
         self._writes = WriteBehind(background, names, clock, self._epoch)
         self._index = ExpiryIndex(background, names, self._epoch)
         self._cleaner = Cleaner(background, names, self._index)
-        self._throttle = Throttle(60.0, clock.seconds)
+        self._lookups = Lookups(redis, clock, self._epoch, ttlPolicy or TTLPolicy(), self.put)
 
     @property
     def available(self) -> bool:
@@ -115,123 +95,28 @@ class RedisAnswerStore:
         """
         return self._redis.available
 
+    @property
+    def ttlPolicy(self) -> TTLPolicy:
+        """
+        For how long answers are kept.
+        """
+        return self._lookups.ttlPolicy
+
+    @ttlPolicy.setter
+    def ttlPolicy(self, policy: TTLPolicy) -> None:
+        self._lookups.ttlPolicy = policy
+
     def _epoch(self) -> float:
         """
         What to add to a time of the clock to have seconds since the epoch.
         """
         return self._wallClock() - float(self._clock.seconds())
 
-    # Lookups.
-
     def get(self, key: Key) -> Deferred[Entry | None]:
         """
         See L{IAnswerStore.get}.
         """
-        asked: Any = self._redis.execute([(b"HMGET", answerName(key), *_FIELDS)])
-        asked.addCallback(self._found, key, self._generation)
-        asked.addErrback(self._notAsked)
-        found: Deferred[Entry | None] = asked
-        return found
-
-    def _notAsked(self, reason: Any) -> Any:
-        self.errors += 1
-        return reason
-
-    def _found(self, replies: list[Reply], key: Key, generation: int) -> Any:
-        """
-        Make an entry of what was found.
-        """
-        fields = replies[0]
-        if isinstance(fields, Exception):
-            if isinstance(fields, ErrorReply) and fields.code == "WRONGTYPE":
-                return Deferred.fromCoroutine(self._older(key, generation))
-            self._complain(fields)
-            raise fields
-        if not _areFields(fields):
-            self._broken(key, "no fields")
-            return None
-        if fields[0] is None:
-            self.misses += 1
-            return None
-        try:
-            entry = fromFields(
-                dict(zip(_FIELDS, fields, strict=True)),
-                key,
-                self._clock.seconds(),
-                self._epoch(),
-                self.ttlPolicy,
-            )
-        except InvalidEntry as error:
-            self._broken(key, str(error))
-            return None
-        return self._checked(entry, generation)
-
-    def _checked(self, entry: Entry, generation: int) -> Entry | None:
-        """
-        Give an entry if it still counts, with times this instance would give
-        it.
-
-        A time too far ahead is another instance's fast clock, or mischief: it
-        is fresh no longer than it could be if it had been stored just now.
-        """
-        if generation != self._generation:
-            self.overtaken += 1
-            return None
-        self.hits += 1
-        now = self._clock.seconds()
-        most = min(entry.storedTTL, self.ttlPolicy.maxTTL)
-        if entry.softExpiry - now <= most:
-            return entry
-        softExpiry = now + most
-        return attrs.evolve(
-            entry,
-            storedTTL=most,
-            softExpiry=softExpiry,
-            expiry=softExpiry + self.ttlPolicy.retention(most),
-        )
-
-    async def _older(self, key: Key, generation: int) -> Entry | None:
-        """
-        Look for a value in the oldest form, a bare message that expires by
-        itself, and bring it up to date.
-        """
-        name = answerName(key)
-        wire, milliseconds = await self._redis.execute([(b"GET", name), (b"PTTL", name)])
-        if isinstance(wire, ErrorReply) and wire.code == "WRONGTYPE":
-            # Neither: something that isn't ours. It is in the way.
-            await self._redis.execute([(b"UNLINK", name)])
-            self._broken(key, "another type")
-            return None
-        seconds = orRaise(milliseconds) // 1000
-        if orRaise(wire) is None or seconds <= 0:
-            self.misses += 1
-            return None
-        try:
-            entry = fromWire(wire, key, seconds, self._clock.seconds(), self.ttlPolicy)
-        except InvalidEntry as error:
-            self._broken(key, str(error))
-            return None
-        found = self._checked(entry, generation)
-        if found is not None:
-            self.legacy += 1
-            self._writes.put(key, found)
-        return found
-
-    def _broken(self, key: Key, reason: str) -> None:
-        """
-        Count a value that isn't one: a miss.
-        """
-        self.corrupt += 1
-        self.misses += 1
-        self._complain(StoreError(self._redis.name, f"{answerName(key).decode()}: {reason}"))
-
-    def _complain(self, error: Exception) -> None:
-        if times := self._throttle.allows():
-            self.log.warn(
-                "an answer can't be had from {error} ({times} time(s) lately)",
-                error=str(error),
-                times=times,
-            )
+        return self._lookups.get(key)
 
     # Keeping.
 
@@ -388,7 +273,7 @@ class RedisAnswerStore:
         return deleted
 
     def _overtake(self) -> None:
-        self._generation += 1
+        self._lookups.overtake()
         self._writes.forget()
 
     def subscribe(self, listener: Callable[[Clearing], None]) -> Callable[[], None]:
@@ -416,12 +301,7 @@ class RedisAnswerStore:
         See L{IAnswerStore.counters}.
         """
         return {
-            "hits": self.hits,
-            "misses": self.misses,
-            "errors": self.errors,
-            "corrupt": self.corrupt,
-            "legacy": self.legacy,
-            "overtaken": self.overtaken,
+            **self._lookups.counters(),
             "written": self._writes.written,
             "writes_dropped": self._writes.dropped,
             "writes_failed": self._writes.failed,
@@ -431,14 +311,3 @@ class RedisAnswerStore:
     @staticmethod
     def _run(work: Coroutine[Any, Any, T]) -> Deferred[T]:
         return Deferred.fromCoroutine(work)
-
-
-def _areFields(reply: Reply) -> bool:
-    """
-    Is it what was asked for: a list of octets, or nothing, one for each field?
-    """
-    return (
-        type(reply) is list
-        and len(reply) == len(_FIELDS)
-        and all(field is None or type(field) is bytes for field in reply)
-    )

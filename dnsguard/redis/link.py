@@ -25,8 +25,9 @@ from dnsguard.redis.breaker import Breaker
 from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, encode
 from dnsguard.redis.reconnector import LOG_IN_SECONDS, Reconnector, words
 from dnsguard.redis.replies import UNUSABLE, Command, ErrorReply, Reply
+from dnsguard.redis.requests import Batch, LinkCounters, Request
 
-__all__ = ["Link", "LinkCounters"]
+__all__ = ["Link"]
 
 STALL_SECONDS = 1.0
 """How long a server that owes replies may say nothing before it is cut off."""
@@ -40,79 +41,6 @@ that replies may be waiting to be read: they get as much time again.
 MAX_COMMANDS = 20_000
 MAX_OCTETS = 32 << 20
 """The most that may wait for replies."""
-
-
-class LinkCounters:
-    """
-    What happened on a link so far.
-
-    @ivar commands: Commands sent.
-    @ivar writes: Writes they took.
-    @ivar timeouts: Requests that had no reply in time.
-    @ivar late: Replies that came after their deadline.
-    @ivar refused: Requests that weren't sent because the server was known to
-        be away.
-    @ivar overflows: Requests not sent because too much was waiting.
-    @ivar lost: Connections that ended.
-    @ivar connected: Connections made.
-    @ivar stalls: Connections cut off because nothing came any more.
-    """
-
-    __slots__ = (
-        "commands",
-        "connected",
-        "late",
-        "lost",
-        "overflows",
-        "refused",
-        "stalls",
-        "timeouts",
-        "writes",
-    )
-
-    def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, 0)
-
-    commands: int
-    connected: int
-    late: int
-    lost: int
-    overflows: int
-    refused: int
-    stalls: int
-    timeouts: int
-    writes: int
-
-
-class _Request:
-    """
-    Commands that somebody waits for together.
-    """
-
-    __slots__ = ("batch", "count", "deferred", "octets", "replies")
-
-    def __init__(self, octets: bytes, count: int, deferred: Deferred[list[Reply]]) -> None:
-        self.octets = octets
-        self.count = count
-        self.deferred: Deferred[list[Reply]] | None = deferred
-        self.replies: list[Reply] = []
-        self.batch: _Batch | None = None
-
-
-class _Batch:
-    """
-    The requests of one write.
-    """
-
-    __slots__ = ("due", "left", "requests", "sent", "timer")
-
-    def __init__(self, requests: list[_Request], sent: float, due: float) -> None:
-        self.requests = requests
-        self.left = len(requests)
-        self.sent = sent
-        self.due = due
-        self.timer: IDelayedCall | None = None
 
 
 class Link:
@@ -160,8 +88,8 @@ class Link:
         self._changed = changed
         self._connection: Any = None
         self._reason = "not connected yet"
-        self._sent: deque[_Request] = deque()
-        self._queued: list[_Request] = []
+        self._sent: deque[Request] = deque()
+        self._queued: list[Request] = []
         self._waiting = self._octets = 0
         self._stall: IDelayedCall | None = None
         self._reconnector = Reconnector(
@@ -320,7 +248,7 @@ class Link:
         self._octets += len(octets)
         if not self._queued:
             self._clock.callLater(0, self._flush, deadline)
-        self._queued.append(_Request(octets, count, deferred))
+        self._queued.append(Request(octets, count, deferred))
         return deferred
 
     def _flush(self, deadline: float) -> None:
@@ -328,7 +256,7 @@ class Link:
         if self._connection is None or not requests:
             return
         now = self._clock.seconds()
-        batch = _Batch(requests, now, now + deadline)
+        batch = Batch(requests, now, now + deadline)
         for request in requests:
             request.batch = batch
         self._sent.extend(requests)
@@ -381,7 +309,7 @@ class Link:
         elif reply.code == "READONLY" and self._master and self._connection is not None:
             self._connection.abort("not the master any more")
 
-    def _timedOut(self, batch: _Batch) -> None:
+    def _timedOut(self, batch: Batch) -> None:
         """
         Fail what had no reply in time.
         """
@@ -415,7 +343,7 @@ class Link:
             self._stall.cancel()
             self._stall = None
 
-    def _fail(self, request: _Request, reason: str) -> None:
+    def _fail(self, request: Request, reason: str) -> None:
         deferred, request.deferred = request.deferred, None
         batch = request.batch
         if batch is not None and batch.timer is not None:
