@@ -149,7 +149,7 @@ class ClearingChannel:
         elif not isinstance(reply, list) or not reply:
             return
         elif reply[0] == b"subscribe":
-            self.listening = True
+            self.listening, self._checked = True, False
             self._check()
         elif reply[0] == b"message" and len(reply) == 3 and isinstance(reply[2], bytes):
             self._hear(reply[2])

@@ -203,25 +203,28 @@ class Cluster:
                 if isinstance(replies[0], StoreError):
                     raise replies[0]
                 masters = readSlots(replies[0], self._places[link])
-                if len(set(masters.values())) > MAX_NODES:
+                if len(masters) > SLOTS or len({each[2] for each in masters}) > MAX_NODES:
                     raise ValueError("too many nodes")
             except (StoreError, ValueError) as error:
                 self._complain(error)
                 continue
             if masters and self._running:
-                self._adopt([masters.get(slot) for slot in range(SLOTS)])
+                self._adopt(masters)
                 return
 
-    def _adopt(self, masters: Sequence[Place | None]) -> None:
+    def _adopt(self, masters: Sequence[tuple[int, int, Place]]) -> None:
         """
         Go by what a node said, and let go of nodes that are no longer there.
         """
         self.refreshes += 1
-        self._masters = [None if place is None else self._link(place) for place in masters]
-        self._servers = tuple(dict.fromkeys(link for link in self._masters if link is not None))
+        links: list[Link | None] = [None] * SLOTS
+        for first, last, place in masters:
+            links[first : last + 1] = [self._link(place)] * (last + 1 - first)
+        self._masters = links
+        wanted = {place for _, _, place in masters}
+        self._servers = tuple(self._links[place] for place in sorted(wanted, key=str))
         self._known = True
-        wanted = {place for place in masters if place is not None} | set(self._seeds)
-        for place in [place for place in self._links if place not in wanted]:
+        for place in set(self._links) - wanted - set(self._seeds):
             link = self._links.pop(place)
             link.stop().addErrback(lambda reason: self.log.failure("can't hang up", reason))
             del self._places[link]

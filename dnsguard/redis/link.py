@@ -315,8 +315,8 @@ class Link:
         """
         batch.timer = None
         now = self._clock.seconds()
-        if now - batch.due > LATE_SECONDS:
-            batch.due = now + LATE_SECONDS
+        if now - batch.due > LATE_SECONDS and not batch.lenient:
+            batch.lenient = True
             batch.timer = self._clock.callLater(LATE_SECONDS, self._timedOut, batch)
             return
         self.counted.timeouts += batch.left

@@ -80,7 +80,7 @@ class Batch:
     The requests of one write.
     """
 
-    __slots__ = ("due", "left", "requests", "sent", "timer")
+    __slots__ = ("due", "left", "lenient", "requests", "sent", "timer")
 
     def __init__(self, requests: list[Request], sent: float, due: float) -> None:
         self.requests = requests
@@ -88,3 +88,5 @@ class Batch:
         self.sent = sent
         self.due = due
         self.timer: IDelayedCall | None = None
+        # Whether it has been given more time already.
+        self.lenient = False

@@ -11,7 +11,6 @@ wrong would send questions in circles.
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Mapping
 
 from dnsguard.redis.endpoints import Place
 from dnsguard.redis.replies import Command, ErrorReply, Reply
@@ -44,18 +43,18 @@ def keyOfCommand(command: Command) -> bytes:
     return command[3] if command[0] in _SCRIPTS else command[1]
 
 
-def readSlots(reply: Reply, asked: Place) -> Mapping[int, Place]:
+def readSlots(reply: Reply, asked: Place) -> list[tuple[int, int, Place]]:
     """
     Read what C{CLUSTER SLOTS} says.
 
     @param asked: Who said it: a node that doesn't know its own address means
         the one it was asked at.
-    @return: The masters by slot; slots without one are left out.
+    @return: Ranges of slots, first and last, with their masters.
     @raise ValueError: It is no such reply.
     """
     if not isinstance(reply, list):
         raise ValueError("no list of slots")
-    masters: dict[int, Place] = {}
+    masters = []
     for part in reply:
         try:
             first, last, (host, port, *_) = part[0], part[1], part[2]
@@ -65,7 +64,7 @@ def readSlots(reply: Reply, asked: Place) -> Mapping[int, Place]:
         except (TypeError, IndexError) as error:
             raise ValueError(f"no range of slots: {error}") from None
         place = Place(name if name != "?" else asked.host, port)
-        masters.update(dict.fromkeys(range(first, last + 1), place))
+        masters.append((first, last, place))
     return masters
 
 
