@@ -234,10 +234,8 @@ class Guard(MultiService):
         # From here on nothing fails.
         await self._changeRequestLog(config)
         self._changeUpstreams(config)
-        before = self._changeRedis(redis)
+        await self._changeRedis(redis)
         self._changeChain(config)
-        if before is not None:
-            await maybeDeferred(before.service.disownServiceParent)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
@@ -283,18 +281,18 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
-    def _changeRedis(self, redis: Redis | None) -> Redis | None:
+    async def _changeRedis(self, redis: Redis | None) -> None:
         """
-        Share answers elsewhere from now on.
-
-        @return: What no longer is in use.
+        Share answers elsewhere from now on. Whoever still has the old store
+        finds it away.
         """
         before, self.redis = self.redis, redis
         if before is redis:
-            return None
+            return
+        if before is not None:
+            await maybeDeferred(before.service.disownServiceParent)
         if redis is not None:
             redis.service.setServiceParent(self)
-        return before
 
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 from OpenSSL.crypto import Error as OpenSSLError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
@@ -96,7 +97,7 @@ class ClientTLS:
             text = _read(certificate) + ("\n" + _read(key) if key else "")
             try:
                 own = PrivateCertificate.loadPEM(text.encode())
-            except OpenSSLError:
+            except (OpenSSLError, VerifyError):
                 raise ValueError(
                     f"{certificate}: it and its key can't be read, or don't fit"
                 ) from None

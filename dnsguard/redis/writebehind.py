@@ -15,9 +15,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.key import Key
@@ -121,8 +122,18 @@ class WriteBehind:
     def _begin(self) -> None:
         self._timer = None
         writing = self._writing = Deferred.fromCoroutine(self._drain())
+        writing.addErrback(self._broke)
         if writing.called:
             self._writing = None
+
+    def _broke(self, reason: Failure) -> Failure | None:
+        """
+        Log what must not happen. Being cancelled is for whoever did it.
+        """
+        if reason.check(CancelledError):
+            return reason
+        self.log.failure("writing answers failed", reason)
+        return None
 
     async def _drain(self) -> None:
         try:

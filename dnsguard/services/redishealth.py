@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dnsguard.errors import StoreError
 
 __all__ = ["RedisHealthService"]
 
@@ -29,6 +32,10 @@ PING_SECONDS = 5.0
 
 START_SECONDS = 2.0
 """How long Redis may take to be there at the start, where it must be."""
+
+
+FLUSH_SECONDS = 2.0
+"""How long writing what is to be written may take at the end."""
 
 
 class Connected(Protocol):
@@ -169,8 +176,15 @@ class RedisHealthService(Service):
                 call.cancel()
         self._sleep = self._verdict = None
         flushed = maybeDeferred(self._flush)
-        flushed.addErrback(lambda reason: self.log.failure("answers weren't written", reason))
+        flushed.addTimeout(FLUSH_SECONDS, self._clock)
+        flushed.addErrback(self._notFlushed)
         return flushed.addCallback(self._hangUp)
+
+    def _notFlushed(self, reason: Failure) -> None:
+        if reason.check(TimeoutError, StoreError):
+            self.log.warn("not all answers were written: {name} is slow", name=self._store.name)
+        else:
+            self.log.failure("answers weren't written", reason)
 
     def _hangUp(self, _: Any) -> Deferred[None]:
         stopped = DeferredList([each.stop() for each in self._all], consumeErrors=True)

@@ -139,3 +139,23 @@ class StandaloneTests(RedisCase):
         self.waitFor(lambda: server.ask("DBSIZE") > before, process)
         self.assertGreater(load.answered(), 20)
         self.assertNotIn("left alone", process.output())
+
+    def test_reload(self) -> None:
+        """
+        Another server can be used from one moment to the next, or none.
+        """
+        one, two = self.redis("one"), self.redis("two")
+        process = self.guard("first", f'address: "127.0.0.1:{one.port}"')
+        self.resolve(process, "one.example.org")
+        self.waitFor(lambda: one.ask("EXISTS", "dns:one.example.org:1:1") == 1, process)
+        text = process.config.read_text()
+        process.config.write_text(text.replace(str(one.port), str(two.port)))
+        process.signal(signal.SIGHUP)
+        self.waitFor(lambda: process.output().count("is in use") == 2, process)
+        self.resolve(process, "two.example.org")
+        self.waitFor(lambda: two.ask("EXISTS", "dns:two.example.org:1:1") == 1, process)
+        self.assertEqual(one.ask("EXISTS", "dns:two.example.org:1:1"), 0)
+        process.config.write_text(text.replace("address", "# address").replace("}", "\n }"))
+        process.signal(signal.SIGHUP)
+        self.waitFor(lambda: len(two.ask("CLIENT", "LIST").splitlines()) == 1, process)
+        self.resolve(process, "three.example.org")
