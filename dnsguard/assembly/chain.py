@@ -15,13 +15,14 @@ from dnsguard.caching.servfail import BackoffTable
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.config.model import Config
 from dnsguard.config.sections.caching import CacheConfig
-from dnsguard.interfaces import IPolicies
+from dnsguard.interfaces import IAnswerStore, IPolicies
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.blocklist import BlocklistResolver
 from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.resolvers.localrecords import LocalRecordsResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
+from dnsguard.resolvers.rediscache import RedisCacheResolver
 from dnsguard.resolvers.safesearch import SafeSearchResolver
 
 __all__ = ["Chain", "makeChain", "ttlPolicy"]
@@ -34,12 +35,14 @@ class Chain:
 
     @ivar resolver: The whole chain.
     @ivar memory: L0, unless it is switched off.
+    @ivar shared: L1, if there is a store of shared answers.
     @ivar backoff: The element that spares upstream questions that just failed.
     @ivar settings: The part of the configuration it was made of.
     """
 
     resolver: AnswererChain
     memory: MemoryCacheResolver | None
+    shared: RedisCacheResolver | None
     backoff: BackoffResolver
     settings: CacheConfig
 
@@ -60,12 +63,17 @@ def ttlPolicy(cache: CacheConfig) -> TTLPolicy:
 
 
 def makeChain(
-    config: Config, policies: IPolicies, forwarder: ForwardingResolver, clock: Any
+    config: Config,
+    policies: IPolicies,
+    forwarder: ForwardingResolver,
+    clock: Any,
+    store: IAnswerStore | None = None,
 ) -> Chain:
     """
     Put the chain together.
 
     @param clock: The reactor, or something that tells the time as it does.
+    @param store: The answers shared with other instances, if there are any.
     """
     cache = config.cache
     table: BackoffTable[Key] = BackoffTable(
@@ -82,11 +90,19 @@ def makeChain(
             ttlPolicy=ttlPolicy(cache),
             expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
         )
+    shared = None
+    if store is not None:
+        shared = RedisCacheResolver(
+            store,
+            clock=clock,
+            ttlPolicy=ttlPolicy(cache),
+            expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
+        )
     backoff = BackoffResolver(table, clock=clock)
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
-    caches = [] if memory is None else [memory]
+    caches = [each for each in (memory, shared) if each is not None]
     behind = [*caches, backoff, forwarder]
     # Where our own rules lead a name elsewhere, these are asked for that.
     tail = AnswererChain(behind, clock=clock)
@@ -107,4 +123,4 @@ def makeChain(
         ],
         clock=clock,
     )
-    return Chain(resolver, memory, backoff, cache)
+    return Chain(resolver, memory, shared, backoff, cache)

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.chain import Chain, makeChain
 from dnsguard.assembly.listeners import (
     makeListeners,
     makeReplayStore,
@@ -32,6 +32,7 @@ from dnsguard.assembly.listeners import (
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
+from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
@@ -68,6 +69,7 @@ class Guard(MultiService):
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
+    @ivar redis: The answers shared with other instances, if there are any.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
@@ -101,7 +103,8 @@ class Guard(MultiService):
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
-        self.chain = makeChain(config, self.policies, self.forwarder, reactor)
+        self.redis = makeRedis(config, reactor, self._redisMissing, now)
+        self.chain = self._makeChain(config)
 
         self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
@@ -123,6 +126,8 @@ class Guard(MultiService):
         self.queryStore: QueryStore | None = None
         self._note(config)
         self._startNoting()
+        if self.redis is not None:
+            self.redis.service.setServiceParent(self)
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
@@ -164,6 +169,17 @@ class Guard(MultiService):
         """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
+
+    def _redisMissing(self, reason: str) -> None:
+        """
+        End the process, as that is what was asked for.
+        """
+        self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
+        self._reactor.stop()
+
+    def _makeChain(self, config: Config) -> Chain:
+        store = None if self.redis is None else self.redis.store
+        return makeChain(config, self.policies, self.forwarder, self._reactor, store)
 
     def _note(self, config: Config) -> list[IService]:
         """
@@ -253,10 +269,12 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
+        redis = changedRedis(self.redis, config, self._reactor, self._now)
         await self._changeListeners(config)
         # From here on nothing fails.
         await self._changeNotes(config)
         self._changeUpstreams(config)
+        await self._changeRedis(redis)
         self._changeChain(config)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
@@ -307,11 +325,24 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
+    async def _changeRedis(self, redis: Redis | None) -> None:
+        """
+        Share answers elsewhere from now on. Whoever still has the old store
+        finds it away.
+        """
+        before, self.redis = self.redis, redis
+        if before is redis:
+            return
+        if before is not None:
+            await maybeDeferred(before.service.disownServiceParent)
+        if redis is not None:
+            redis.service.setServiceParent(self)
+
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:
             return
         # What the old cache held is fetched again.
-        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor)
+        self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
 
     def stopService(self) -> Deferred[None]:
@@ -341,6 +372,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
         lambda: upstreamSpecs(config),
         lambda: exclusion(config),
         lambda: listSources(config),
+        lambda: redisTLS(config),
     ]
     for attempt in attempts:
         try:

@@ -18,7 +18,8 @@ __all__ = ["pendingKeys", "pendingReason"]
 _LATER = "known key, not supported by this version yet: ignored"
 
 _KEYS: dict[str, str] = {
-    "cache.redis": _LATER,
+    "cache.redis.max_keys": _LATER,
+    "cache.redis.hit_counter_max_entries": _LATER,
     "cache.refresh_upstream_fail_log_interval": _LATER,
     **{
         f"cache.refresh.{name}": _LATER

@@ -15,6 +15,7 @@ from dnsguard.config.durations import formatDuration
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Flag
 from dnsguard.config.quantities import Duration, Integer, Size
+from dnsguard.config.sections.redis import RedisConfig
 
 __all__ = ["CacheConfig", "RefreshConfig"]
 
@@ -121,6 +122,11 @@ class CacheConfig:
         None,
         unset="as long as ``servfail_backoff``",
         meaning="How long a failing question isn't logged again; 0 logs each time.",
+    )
+    redis: RedisConfig = key(
+        Section(RedisConfig),
+        RedisConfig(),
+        meaning="The cache that several instances share.",
     )
     refresh: RefreshConfig = key(
         Section(RefreshConfig), RefreshConfig(), meaning="What becomes of expired answers."
