@@ -21,6 +21,7 @@ from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from dnsguard.answer import Answer
+from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
@@ -89,6 +90,7 @@ class MemoryCacheResolver(Answerer):
     Queries whose view says C{cacheDisabled} pass it by both ways.
 
     @ivar statistics: The counters, as L{CacheStatistics}.
+    @ivar clears: What was dropped lately by L{clear} and L{forget}.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class MemoryCacheResolver(Answerer):
         )
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
+        self.clears = RecentClears()
         self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
@@ -246,6 +249,8 @@ class MemoryCacheResolver(Answerer):
         @return: Was it one to keep?
         """
         key, now = keyOf(query), self._now()
+        if self.clears.overtook(query.qname, query.received, now):
+            return False
         known = self._entries.peek(key)
         answer, entry, then = self._latest
         if known is not None and known is entry and payload is answer and now - then < 1.0:
@@ -259,13 +264,14 @@ class MemoryCacheResolver(Answerer):
         self._latest = (payload, entry, now)
         return True
 
-    def keepEntry(self, key: Key, entry: Entry) -> bool:
+    def keepEntry(self, key: Key, entry: Entry, touch: bool = True) -> bool:
         """
         Keep an entry whose times are of this cache's clock.
 
+        @param touch: False: nobody asked for it.
         @return: False when it is too large.
         """
-        kept = self._entries.put(key, entry, entry.size)
+        kept = self._entries.put(key, entry, entry.size, touch)
         self._refused += not kept
         return kept
 
@@ -274,6 +280,12 @@ class MemoryCacheResolver(Answerer):
         Give an entry, however old, without counting a hit.
         """
         return self._entries.peek(key)
+
+    def discard(self, key: Key) -> bool:
+        """
+        Drop one entry; was it there?
+        """
+        return self._entries.discard(key)
 
     def keys(self) -> list[Key]:
         """
@@ -306,6 +318,7 @@ class MemoryCacheResolver(Answerer):
 
         @return: How many entries there were, when their memory is free.
         """
+        self.clears.add(None, False, self._now())
         old = self._entries
         self._entries = Sieve(old.maxEntries, old.maxBytes)
         self._evicted += old.evictions
@@ -319,14 +332,16 @@ class MemoryCacheResolver(Answerer):
         @param below: Drop all names below it, too.
         @return: How many entries there were, when all are gone.
         """
+        self.clears.add(qname, below, self._now())
         if below:
             return self._walk(self._entries, lambda key, entry: isAtOrBelow(key[0], qname))
         return self._walk(self._entries, lambda key, entry: key[0] == qname)
 
-    def sweep(self) -> Deferred[int]:
+    def sweep(self, seen: Callable[[Key, Entry], None] | None = None) -> Deferred[int]:
         """
         Drop what is past all use, and count what is fresh and stale.
 
+        @param seen: Called with each key that stays, and its entry.
         @return: How many entries were dropped, when all have been looked at.
         """
         now = self._now()
@@ -339,6 +354,8 @@ class MemoryCacheResolver(Answerer):
                 return True
             fresh += entry.softExpiry > now
             stale += entry.softExpiry <= now
+            if seen is not None:
+                seen(key, entry)
             return False
 
         def counted(dropped: int) -> int:
