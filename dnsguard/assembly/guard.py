@@ -235,14 +235,13 @@ class Guard(MultiService):
             makeListeners(config, self._reactor, self.server, self.replay)
         )
         try:
-            self.listeners.privilegedStartService()
+            self.listeners.setServiceParent(self)
         except ListenError:
+            await maybeDeferred(self.listeners.disownServiceParent)
             self.server.streams.limits = streamLimits(self.config.server)
             self.listeners = before
-            before.privilegedStartService()
             before.setServiceParent(self)
             raise
-        self.listeners.setServiceParent(self)
 
     async def _changeRequestLog(self, config: Config) -> None:
         if config.requestLog == self.config.requestLog:
@@ -257,7 +256,8 @@ class Guard(MultiService):
             # All upstreams are made anew: they are set up by what changed.
             self._upstreams = upstreamFactory(config, self._reactor)
         self.forwarder.timeout = config.network.upstreamTimeout
-        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams))
+        used = self.forwarder.upstreams
+        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:

@@ -9,7 +9,7 @@ it writes the same octets.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from dnsguard.policy._setformat cimport (
     CODES,
@@ -32,6 +32,10 @@ from dnsguard.policy import setbuilder, setformat, setpages
 
 cdef enum:
     SLAB_SIZE = 1 << 20
+    MAX_EASY = 512
+    NOTHING = 0
+    EASY = 1
+    OTHER = 2
 
 
 cdef struct Item:
@@ -143,14 +147,23 @@ cdef class Builder:
         See L{dnsguard.policy.setbuilder.Builder.add}.
         """
         cdef Encoder encoder
-        cdef uint32_t tail
-        cdef uint8_t *entry
         if not encodeName(
             <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), &encoder
         ):
-            raise PolicyError(self.sources[len(self.sources) - 1][0], f"line {line}: {name[:80]!r} can't be kept")
+            raise PolicyError(
+                self.sources[len(self.sources) - 1][0], f"line {line}: {name[:80]!r} can't be kept"
+            )
+        self.store(&encoder, line, scope)
+
+    cdef int store(self, const Encoder *encoder, long line, int scope) except -1:
+        """
+        Keep an encoded name.
+        """
+        cdef uint8_t *entry
         if line < 0 or self.base + <uint64_t>line >= <uint64_t>setformat.MAX_PLACES:
-            raise PolicyError(self.sources[len(self.sources) - 1][0], "too many lines in one set")
+            raise PolicyError(
+                self.sources[len(self.sources) - 1][0], "too many lines in one set"
+            )
         if <uint64_t>line > self.highest:
             self.highest = line
         entry = self.reserve(encoder.size + 5)
@@ -160,6 +173,34 @@ cdef class Builder:
         self.items[self.count].entry = entry
         self.items[self.count].first = first_eight(entry + 1, encoder.size)
         self.count += 1
+        return 0
+
+    def scan(self, bytes block not None, long first):
+        """
+        Add the names of the lines that are easy: be a
+        L{Scan <dnsguard.policy.listparser.Scan>}.
+        """
+        cdef Encoder encoder
+        cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(block)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(block), start = 0, end
+        cdef long number = first, entries = 0
+        cdef const uint8_t *found
+        cdef int kind
+        others = []
+        while True:
+            found = <const uint8_t *>memchr(octets + start, 0x0A, size - start)
+            end = size if found == NULL else found - octets
+            kind = scanLine(octets + start, octets + end, &encoder)
+            if kind == EASY:
+                self.store(&encoder, number, 0)
+                entries += 1
+            elif kind == OTHER:
+                others.append((number, block[start:end]))
+            number += 1
+            if found == NULL:
+                break
+            start = end + 1
+        return number - first, entries, others
 
     cdef uint8_t *reserve(self, size_t size) except NULL:
         """
@@ -333,6 +374,80 @@ cdef class Builder:
                 value = mulmod(value + (<uint32_t>entry[at] << 8 | entry[at + 1]), key)
             hashes[number].hash = mixed(value, mix)
             hashes[number].page = self.named[number].page
+
+
+cdef int scanLine(const uint8_t *at, const uint8_t *end, Encoder *encoder) noexcept nogil:
+    """
+    Read a line: is it to be passed over, encoded, or somebody else's affair?
+    """
+    cdef const uint8_t *name
+    if at == end or at[0] == 0x21 or (end - at >= 2 and at[0] == 0x23 and at[1] == 0x20):
+        return NOTHING if end - at <= MAX_EASY else OTHER
+    if end - at > MAX_EASY:
+        return OTHER
+    if (end - 1)[0] == 0x0D:
+        end -= 1
+    name = at
+    if end - at >= 2 and memcmp(at, b"||", 2) == 0:
+        name += 2
+        end -= 1
+        if end <= name or end[0] != 0x5E:
+            return OTHER
+    else:
+        while end > at and ((end - 1)[0] == 0x20 or (end - 1)[0] == 0x09):
+            end -= 1
+        if end - at >= 2 and memcmp(at, b"*.", 2) == 0:
+            name += 2
+        elif end - at >= 8 and memcmp(at, b"0.0.0.0", 7) == 0:
+            name += 7
+        elif end - at >= 10 and memcmp(at, b"127.0.0.1", 9) == 0:
+            name += 9
+        if name - at > 2:
+            if name[0] != 0x20 and name[0] != 0x09:
+                name = at
+            while name < end and (name[0] == 0x20 or name[0] == 0x09):
+                name += 1
+    return EASY if encodeText(name, end, encoder) else OTHER
+
+
+cdef bint encodeText(const uint8_t *name, const uint8_t *end, Encoder *encoder) noexcept nogil:
+    """
+    Encode a name of two labels or more.
+
+    @return: False unless it is certainly one to list.
+    """
+    cdef const uint8_t *at = end
+    cdef int label = 0, dots = 0
+    cdef uint32_t code, tail
+    # What hosts files say of themselves is told apart with more care elsewhere.
+    if end - name > 253 or (end - name >= 9 and memcmp(name, b"localhost", 9) == 0):
+        return False
+    encoder.size = encoder.letters = 0
+    encoder.word = 0
+    encoder.hash = encoder.key = 0
+    while at > name:
+        at -= 1
+        if at[0] == 0x2E:
+            # The last label begins with a letter: 192.0.2.1 is no name.
+            if label == 0 or (dots == 0 and not 0x61 <= at[1] <= 0x7A):
+                return False
+            push(encoder, 1)
+            label = 0
+            dots += 1
+            continue
+        code = CODES[at[0]]
+        label += 1
+        if code == 0 or label > 63 or (dots == 0 and at[0] == 0x5F):
+            return False
+        push(encoder, code)
+    if label == 0 or dots == 0:
+        return False
+    tail = tailOf(encoder)
+    if tail:
+        encoder.octets[encoder.size] = tail >> 8
+        encoder.octets[encoder.size + 1] = tail & 255
+        encoder.size += 2
+    return True
 
 
 cdef bint encodeName(const uint8_t *name, Py_ssize_t size, Encoder *encoder) noexcept nogil:

@@ -32,6 +32,7 @@ __all__ = [
     "Example",
     "ListSummary",
     "Rejection",
+    "Scan",
     "looksLikePage",
     "nameOf",
     "parseLine",
@@ -109,24 +110,12 @@ class ListSummary:
 
 
 HOSTS_FILE_NAMES = frozenset(
-    [
-        b"localhost",
-        b"localhost.localdomain",
-        b"localhost4",
-        b"localhost4.localdomain4",
-        b"localhost6",
-        b"localhost6.localdomain6",
-        b"local",
-        b"broadcasthost",
-        b"ip6-localhost",
-        b"ip6-loopback",
-        b"ip6-localnet",
-        b"ip6-mcastprefix",
-        b"ip6-allnodes",
-        b"ip6-allrouters",
-        b"ip6-allhosts",
-        b"0.0.0.0",
-    ]
+    b"""
+    localhost localhost.localdomain localhost4 localhost4.localdomain4
+    localhost6 localhost6.localdomain6 local broadcasthost 0.0.0.0
+    ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix
+    ip6-allnodes ip6-allrouters ip6-allhosts
+    """.split()
 )
 """What every hosts file says of its own machine: neither names to block nor mistakes."""
 
@@ -316,40 +305,68 @@ def _parseAnchored(pattern: bytes) -> tuple[Names, Rejection | None]:
     return [(name, Scope.BELOW if below else Scope.SUBTREE)], None
 
 
-def parseList(chunks: Iterable[bytes], add: Callable[[bytes, int, int], object]) -> ListSummary:
+Scan = Callable[[bytes, int], tuple[int, int, list[tuple[int, bytes]]]]
+"""
+Takes some whole lines and the number of the first one, adds the names of those
+it understands, and gives how many lines there were, how many names were added,
+and the lines it leaves to L{parseLine}, with their numbers.
+"""
+
+
+def parseList(
+    chunks: Iterable[bytes], add: Callable[[bytes, int, int], object], scan: Scan | None = None
+) -> ListSummary:
     """
     Read a whole list.
 
     Memory is bounded by the size of a chunk, whatever is in the list.
 
     @param chunks: Its octets, in pieces of any size.
-    @param add: Is called with each name's wire form, line and scope.
+    @param add: Is called with each name's wire form, line and scope; not
+        strictly in the order of lines.
+    @param scan: Takes the lines that are easy, faster than this does.
     """
     number = entries = 0
     reasons: dict[Rejection, int] = {}
     examples: list[Example] = []
+    for block in _blocks(chunks):
+        count, added, lines = scan(block, number + 1) if scan else _scan(block, number + 1, add)
+        number += count
+        entries += added
+        for at, line in lines:
+            names, rejection = parseLine(line)
+            for name, scope in names:
+                add(name, at, scope)
+            entries += len(names)
+            if rejection is not None:
+                reasons[rejection] = reasons.get(rejection, 0) + 1
+                if len(examples) < MAX_EXAMPLES:
+                    examples.append(Example(at, rejection, _shown(line)))
+    return ListSummary(number, entries, sum(reasons.values()), reasons, tuple(examples))
+
+
+def _scan(
+    block: bytes, first: int, add: Callable[[bytes, int, int], object]
+) -> tuple[int, int, list[tuple[int, bytes]]]:
+    """
+    Be a L{Scan} for what nearly all lines are.
+    """
+    entries = 0
+    others = []
     lengths = _LENGTHS
-    for number, line in enumerate(_lines(chunks), 1):
+    number = first
+    for number, line in enumerate(block.split(b"\n"), first):
         simple = _SIMPLE(line) or _ANCHORED(line)
         if simple:
             text = simple[1]
-            if len(text) <= _MAX_TEXT:
+            if len(text) <= _MAX_TEXT and text not in HOSTS_FILE_NAMES:
                 wire = b"".join([lengths[len(label)] + label for label in text.split(b".")])
-                if text not in HOSTS_FILE_NAMES:
-                    add(wire + b"\0", number, 0)
-                    entries += 1
+                add(wire + b"\0", number, 0)
+                entries += 1
                 continue
-        if not line or line.startswith(b"# "):
-            continue
-        names, rejection = parseLine(line)
-        for name, scope in names:
-            add(name, number, scope)
-            entries += 1
-        if rejection is not None:
-            reasons[rejection] = reasons.get(rejection, 0) + 1
-            if len(examples) < MAX_EXAMPLES:
-                examples.append(Example(number, rejection, _shown(line)))
-    return ListSummary(number, entries, sum(reasons.values()), reasons, tuple(examples))
+        if line and not line.startswith(b"# "):
+            others.append((number, line))
+    return number + 1 - first, entries, others
 
 
 def _shown(line: bytes) -> str:
@@ -360,9 +377,10 @@ def _shown(line: bytes) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """
-    Cut octets into lines; of one that is too long, only as much as shows it.
+    Cut octets where lines end; of a line that is too long, only as much is
+    kept as shows it.
     """
     rest = b""
     first = True
@@ -370,11 +388,12 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if first and chunk:
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")
             first = False
-        lines = chunk.split(b"\n")
-        lines[0] = rest + lines[0]
-        rest = lines.pop()
-        yield from lines
-        if len(rest) > MAX_LINE:
-            rest = rest[: MAX_LINE + 1]
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            rest += chunk
+        else:
+            yield rest + chunk[:end]
+            rest = chunk[end + 1 :]
+        rest = rest[: MAX_LINE + 1]
     if rest:
         yield rest

@@ -354,12 +354,13 @@ def _series(question: TimeSeries, table: str) -> list[Statement]:
     bucket = "intDiv(toUnixTimestamp64Milli(ts), {width:Int64})"
     return [
         Statement(
-            f"SELECT {bucket} AS b, outcome, count() FROM {table} WHERE {where.text}"
-            " GROUP BY b, outcome ORDER BY b, outcome LIMIT {most:UInt64}",
+            f"SELECT {bucket} AS b, outcome, count(), sum(duration_ms) FROM {table}"
+            f" WHERE {where.text} GROUP BY b, outcome ORDER BY b, outcome"
+            " LIMIT {most:UInt64}",
             parameters,
         ),
         Statement(
-            f"SELECT {bucket} AS b, count(), avg(duration_ms), {_PERCENTILES} FROM {table}"
+            f"SELECT {bucket} AS b, {_PERCENTILES} FROM {table}"
             f" WHERE {where.text} GROUP BY b ORDER BY b LIMIT {{most:UInt64}}",
             parameters,
         ),

@@ -245,19 +245,18 @@ def _series(question: TimeSeries, rows: Iterable[tuple[Any, ...]]) -> Results:
     Count and time by buckets.
     """
     width = question.bucket * 1000
-    counts: Counter[tuple[int, str]] = Counter()
-    times: dict[int, list[float]] = {}
+    times: dict[tuple[int, str], list[float]] = {}
     for row in rows:
-        bucket = row[0] // width
-        counts[bucket, row[_OUTCOME]] += 1
-        times.setdefault(bucket, []).append(row[_DURATION])
-    latencies = []
-    for bucket in sorted(times):
-        count, mean, _, _, *percentiles = _latency(times[bucket])
-        latencies.append((bucket, count, mean, *percentiles))
+        times.setdefault((row[0] // width, row[_OUTCOME]), []).append(row[_DURATION])
+    whole: dict[int, list[float]] = {}
+    for (bucket, _), taken in times.items():
+        whole.setdefault(bucket, []).extend(taken)
     return [
-        [(bucket, outcome, count) for (bucket, outcome), count in sorted(counts.items())],
-        latencies,
+        [
+            (bucket, outcome, len(taken), sum(taken))
+            for (bucket, outcome), taken in sorted(times.items())
+        ],
+        [(bucket, *_latency(taken)[4:]) for bucket, taken in whole.items()],
     ]
 
 

@@ -197,12 +197,13 @@ class TimeSeries:
 
     def shape(self, results: Results) -> Shape:
         """
-        Of rows of bucket number, outcome, count; and rows of bucket number,
-        count, mean, 50th, 95th, 99th percentile; both by bucket.
+        Of rows of bucket number, outcome, count, sum of milliseconds, by
+        bucket; and rows of bucket number, 50th, 95th, 99th percentile.
         """
-        counts, latencies = results
+        counts, percentiles = results
         buckets: dict[int, dict[str, Any]] = {}
-        for number, outcome, count in counts:
+        times: dict[int, float] = {}
+        for number, outcome, count, spent in counts:
             bucket = buckets.get(number)
             if bucket is None:
                 bucket = buckets[number] = {
@@ -211,17 +212,30 @@ class TimeSeries:
                     **dict.fromkeys(COUNTED, 0),
                 }
             bucket["total"] += count
+            times[number] = times.get(number, 0.0) + spent
             word = _FOLDED.get(outcome, outcome)
             if word in bucket:
                 bucket[word] += count
-        names = ("avgMs", "p50Ms", "p95Ms", "p99Ms")
+        known = {number: shares for number, *shares in percentiles}
         return {
             "bucketSeconds": self.bucket,
             "buckets": list(buckets.values()),
             "latencyBuckets": [
-                {"ts": timestamp(number * self.bucket * 1000), "count": count}
-                | dict(zip(names, map(_rounded, times), strict=True))
-                for number, count, *times in latencies
+                {
+                    "ts": bucket["ts"],
+                    "count": bucket["total"],
+                    "avgMs": _rounded(times[number] / bucket["total"]),
+                    # A bucket may have no row in the sample of a large store.
+                    **dict.fromkeys(("p50Ms", "p95Ms", "p99Ms")),
+                    **dict(
+                        zip(
+                            ("p50Ms", "p95Ms", "p99Ms"),
+                            map(_rounded, known.get(number, ())),
+                            strict=False,
+                        )
+                    ),
+                }
+                for number, bucket in buckets.items()
             ],
         }
 

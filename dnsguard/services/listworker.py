@@ -116,7 +116,7 @@ def compileLists(job: Job) -> tuple[Report, ...]:
     for name, path, _ in job.lists:
         builder.addSource(name)
         started = time.monotonic()
-        summary = parseList(_chunks(path), builder.add)
+        summary = parseList(_chunks(path), builder.add, builder.scan)
         found.append((name, summary, time.monotonic() - started))
     reports = [
         Report(

@@ -17,7 +17,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from dnsguard.upstream.attempt import Attempt
-from dnsguard.upstream.message import query
+from dnsguard.upstream.message import queryParts
 
 if TYPE_CHECKING:
     from dnsguard.upstream.stream import ConnectionPool
@@ -74,13 +74,8 @@ class Connection(Protocol, TimeoutMixin):
         attempt.via = self
         # Letter case isn't mixed: whoever can write into the connection has
         # seen what was asked.
-        message = query(
-            id,
-            exchange.qname + exchange.tail,
-            dnssecOK=exchange.dnssecOK,
-            checkingDisabled=exchange.checkingDisabled,
-            edns=not attempt.plain,
-        )
+        header, opt = queryParts(exchange.dnssecOK, exchange.checkingDisabled, not attempt.plain)
+        message = id + header + exchange.qname + exchange.tail + opt
         self.waiting[id] = attempt
         self.setTimeout(None)
         # Length and message in one write, hence one segment (RFC 7766 §8).

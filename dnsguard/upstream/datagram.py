@@ -6,7 +6,7 @@ An upstream that is asked over UDP, and over TCP where UDP won't do.
 A datagram is believed only if it came from the upstream's address to the port
 the query left from, with its id, and with the question in the very letter case
 it was sent in; anything else is counted and the wait goes on, since a forger
-must not be able to end it (RFC 5452 §9). A datagram that does match and still
+must not be able to end it (RFC 5452 §9), nor to try very often. A datagram that does match and still
 is no good, because it was truncated, mangled or had its letters changed, is
 settled over TCP, where none of that can happen.
 """
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
-from dnsguard.upstream.message import Entropy, mixCase, query
+from dnsguard.upstream.message import CHANCE, Entropy, compose, queryParts
 from dnsguard.upstream.ports import Port, PortPool
 from dnsguard.upstream.reply import MalformedReply, readReply
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
@@ -42,8 +42,8 @@ FOLDING_SECONDS = 3600.0
 FOLDING_STRIKES = 3
 """Replies in a row with changed letters that show it."""
 
-_PORT_OCTETS = 3
-_PORT_BITS = (1 << 8 * _PORT_OCTETS) - 1
+GUESSES = 16
+"""Wrong datagrams on one port after which what waits there goes over TCP."""
 
 _ONE_QUESTION = b"\0\1"
 
@@ -126,28 +126,24 @@ class DatagramUpstream:
         exchange = attempt.exchange
         name = exchange.qname
         entropy = self._entropy
-        # One draw for all: port, id and the letters' case.
-        chance = int.from_bytes(entropy.take(_PORT_OCTETS + 2 + len(name)), "big")
+        header, opt = queryParts(exchange.dnssecOK, exchange.checkingDisabled, not attempt.plain)
+        lot, id, sent, message = compose(
+            entropy.take(CHANCE + len(name)),
+            name,
+            exchange.tail,
+            self._mixCase and now >= self._foldsUntil,
+            header,
+            opt,
+        )
         try:
-            port = self._ports.draw(chance & _PORT_BITS)
+            port = self._ports.draw(lot)
         except OSError as error:
             attempt.fail(FailureKind.UNREACHABLE, error.strerror or str(error), now)
             return
-        chance >>= 8 * _PORT_OCTETS
         waiting = port.waiting
-        id = (chance & 0xFFFF).to_bytes(2, "big")
         while id in waiting:
             id = entropy.take(2)
-        if self._mixCase and now >= self._foldsUntil:
-            name = mixCase(name, chance >> 16)
-        sent = name + exchange.tail
-        message = query(
-            id,
-            sent,
-            dnssecOK=exchange.dnssecOK,
-            checkingDisabled=exchange.checkingDisabled,
-            edns=not attempt.plain,
-        )
+            message = id + message[2:]
         attempt.id = id
         attempt.via = port
         attempt.sent = sent
@@ -326,7 +322,21 @@ class DatagramUpstream:
         elif len(datagram) < 12:
             self.standing.malformed += 1
         else:
-            self.standing.mismatched += 1
+            self._guessed(port)
+
+    def _guessed(self, port: Port) -> None:
+        """
+        Count a datagram that came to the right port from the right address
+        and was wrong still. Whoever sends many has found the port and is
+        going through ids: what waits there is settled over TCP.
+        """
+        self.standing.mismatched += 1
+        port.guesses += 1
+        if port.guesses >= GUESSES:
+            port.guesses = 0
+            for attempt in list(port.waiting.values()):
+                if attempt.carrier is self:
+                    self._overStream(attempt)
 
     def _mismatched(self, attempt: Attempt, datagram: bytes) -> None:
         """
@@ -348,7 +358,7 @@ class DatagramUpstream:
         ):
             self._caseChanged(attempt)
             return
-        self.standing.mismatched += 1
+        self._guessed(attempt.via)
 
     def _caseChanged(self, attempt: Attempt) -> None:
         """

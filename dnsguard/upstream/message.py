@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import AD, CD, RD
 
-__all__ = ["Entropy", "mixCase", "query"]
+__all__ = ["CHANCE", "Entropy", "compose", "pythonCompose", "queryParts"]
 
 _LETTERS = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
 
@@ -48,16 +49,37 @@ class Entropy:
         return self._octets[start:end]
 
 
-def mixCase(name: bytes, chance: int) -> bytes:
-    """
-    Give a lower-cased wire name with each letter's case up to chance, so that
-    a forger must guess that too (draft-vixie-dnsext-dns0x20).
+CHANCE = 5
+"""Octets of chance that L{compose} takes besides one for each of the name's."""
 
-    @param chance: Eight unpredictable bits for each octet of the name, or
-        more.
+
+def compose(
+    octets: bytes, name: bytes, tail: bytes, mix: bool, header: bytes, opt: bytes
+) -> tuple[int, bytes, bytes, bytes]:
     """
-    letters = int.from_bytes(name.translate(_LETTERS), "big")
-    return (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(len(name), "big")
+    Write a query that nobody can foretell. Replaced by compiled code where
+    there is a compiler.
+
+    @param octets: Unpredictable octets: L{CHANCE} and as many as the name has.
+    @param name: The name, lower-cased, in wire form.
+    @param tail: Type and class, four octets.
+    @param mix: Leave each letter's case to chance, so that a forger must guess
+        that too (draft-vixie-dnsext-dns0x20)?
+    @param header: What stands between id and question.
+    @param opt: What stands behind the question.
+    @return: A number of 24 bits to draw a port with, the id, the question as
+        sent, and the whole query.
+    """
+    size = len(name)
+    if len(octets) < CHANCE + size:
+        raise ValueError("too few octets")
+    if mix:
+        letters = int.from_bytes(name.translate(_LETTERS), "big")
+        chance = int.from_bytes(octets[CHANCE : CHANCE + size], "big")
+        name = (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(size, "big")
+    id = octets[3:5]
+    sent = name + tail
+    return int.from_bytes(octets[:3], "big"), id, sent, id + header + sent + opt
 
 
 def _queryParts(cd: bool, edns: bool, do: bool) -> tuple[bytes, bytes]:
@@ -76,14 +98,15 @@ def _queryParts(cd: bool, edns: bool, do: bool) -> tuple[bytes, bytes]:
 _PARTS = [_queryParts(bool(number & 1), bool(number & 2), bool(number & 4)) for number in range(8)]
 
 
-def query(
-    id: bytes, question: bytes, *, dnssecOK: bool, checkingDisabled: bool, edns: bool
-) -> bytes:
+def queryParts(dnssecOK: bool, checkingDisabled: bool, edns: bool) -> tuple[bytes, bytes]:
     """
-    Write a query.
+    What stands between a query's id and question, and behind the question.
+    """
+    return _PARTS[checkingDisabled | edns << 1 | dnssecOK << 2]
 
-    @param id: Its two octets.
-    @param question: The question section, in the letter case to send.
-    """
-    header, opt = _PARTS[checkingDisabled | edns << 1 | dnssecOK << 2]
-    return id + header + question + opt
+
+pythonCompose = compose
+"""L{compose} in Python, whether or not there is a compiled one."""
+
+with suppress(ImportError):  # Built where there was no compiler.
+    from dnsguard.upstream._message import compose  # type: ignore[import-not-found,no-redef]

@@ -62,11 +62,12 @@ class Port:
 
     @ivar waiting: What waits for a reply here, by message id.
     @ivar late: Ids of what was given up here lately.
+    @ivar guesses: Datagrams that came here and answered nothing asked.
     @ivar uses: Queries asked from here.
     @ivar fresh: Has it been used since the last pruning?
     """
 
-    __slots__ = ("fresh", "late", "receive", "send", "socket", "uses", "waiting")
+    __slots__ = ("fresh", "guesses", "late", "receive", "send", "socket", "uses", "waiting")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
@@ -74,6 +75,7 @@ class Port:
         self.receive = connected.recv
         self.waiting: dict[bytes, Attempt] = {}
         self.late: set[bytes] = set()
+        self.guesses = 0
         self.uses = 0
         self.fresh = True
 

@@ -19,6 +19,8 @@ from dnsguard.config.convert import allPaths
 from dnsguard.config.load import PACKAGED_DEFAULTS
 from dnsguard.errors import ConfigError
 
+DOCUMENTED = Path(__file__).parents[1] / "data" / "documented.yaml"
+
 
 class LoadCase(SynchronousTestCase):
     """
@@ -183,6 +185,19 @@ class ProblemTests(LoadCase):
         for problem in loaded.warnings:
             self.assertIs(problem.severity, Severity.WARNING)
             self.assertIn("not supported by this version yet", problem.message)
+
+    def test_documentedFile(self) -> None:
+        """
+        A file with all documented sections can be used, and each key that is
+        ignored is named once.
+        """
+        loaded = load(Source(DOCUMENTED), {})
+        paths = [problem.path for problem in loaded.warnings]
+        self.assertEqual(len(set(paths)), len(paths))
+        for section in ("cache.redis", "query_store", "control", "sync", "webhooks"):
+            self.assertIn(section, paths)
+        self.assertEqual(loaded.config.cache.lruSize, 10_000)
+        self.assertEqual(loaded.config.server.reusePortListeners, 4)
 
     def test_shape(self) -> None:
         """

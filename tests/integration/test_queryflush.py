@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
+from dnsguard.querystore import delivery
 from dnsguard.querystore.duckdb import DuckDBStore
 from dnsguard.querystore.questions import Summary
 from dnsguard.querystore.recorder import QueryRecorder
@@ -81,9 +82,9 @@ class FlushTestCase(TestCase):
 
     def setUp(self) -> None:
         self.patch(queryflush, "TICK", INTERVAL)
-        self.patch(queryflush, "FIRST_PAUSE", INTERVAL)
-        self.patch(queryflush, "LONGEST_PAUSE", 4 * INTERVAL)
-        self.patch(queryflush, "PATIENCE", 2 * INTERVAL)
+        self.patch(delivery, "FIRST_PAUSE", INTERVAL)
+        self.patch(delivery, "LONGEST_PAUSE", 4 * INTERVAL)
+        self.patch(delivery, "PATIENCE", 2 * INTERVAL)
         self.pool = ThreadPool(0, 8, "flush-test")
         self.pool.start()
         self.addCleanup(self.pool.stop)
@@ -196,7 +197,7 @@ class ClickHouseFlushTests(FlushTestCase):
         self.server.start()
         await self.expectAll()
         self.assertEqual(self.service.counters()["dropped_events"], 0)
-        self.assertGreater(self.service.failures, 5)
+        self.assertGreater(self.service.deliveries.failures, 5)
 
     async def test_downForLong(self) -> None:
         """
@@ -221,7 +222,7 @@ class ClickHouseFlushTests(FlushTestCase):
         await self.wait()
         self.server.start()
         await self.expectAll()
-        self.assertEqual(self.service.delivered, 50)
+        self.assertEqual(self.service.deliveries.delivered, 50)
 
     async def test_wrongSchema(self) -> None:
         """
@@ -237,11 +238,11 @@ class ClickHouseFlushTests(FlushTestCase):
         run("CREATE TABLE flush.dns_queries (ts DateTime) ENGINE = MergeTree ORDER BY ts")
         self.begin(self.connect())
         self.record()
-        await self.until(lambda: self.service.failures > 1)
-        self.assertEqual(self.service.delivered, 0)
+        await self.until(lambda: self.service.deliveries.failures > 1)
+        self.assertEqual(self.service.deliveries.delivered, 0)
         run("RENAME TABLE flush.dns_queries TO flush.elsewhere")
         await self.expectAll()
-        self.assertEqual(self.service.delivered, 50)
+        self.assertEqual(self.service.deliveries.delivered, 50)
 
 
 class DuckDBFlushTests(FlushTestCase):

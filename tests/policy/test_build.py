@@ -180,6 +180,15 @@ class BuildTests(SynchronousTestCase):
         assert found is not None
         self.assertEqual(found.answer[0].ttl, 60)
 
+    def test_automaticPTR(self) -> None:
+        """
+        Local addresses point back, unless that is switched off.
+        """
+        reverse = fromText("9.2.0.192.in-addr.arpa")
+        for spec, expected in [(SPEC, True), (attrs.evolve(SPEC, automaticPTR=False), False)]:
+            view = build(spec, noRules, now=0).defaultView
+            self.assertEqual(reverse in view.records, expected)
+
     def test_allProblemsAtOnce(self) -> None:
         """
         All that is wrong anywhere is told of in one go, with places.

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from dnsguard.errors import PolicyError
 from dnsguard.policy.domainset import COMPILED, DomainSet, Scope, newBuilder, save
+from dnsguard.policy.listparser import parseList
 from dnsguard.policy.setbuilder import Collector
 from dnsguard.policy.setformat import HEADER_SIZE
 from dnsguard.wire.names import InvalidName, fromText, parents
@@ -428,6 +429,75 @@ class TwinTests(SynchronousTestCase):
         ]
         self.assertEqual(built[0], built[1])
 
+    @given(
+        st.lists(
+            st.one_of(
+                st.from_regex(
+                    rb"(0\.0\.0\.0 |127\.0\.0\.1\t|\*\.|\|\|)?"
+                    rb"[a-z0-9._-]{1,20}[.][a-z0-9_-]{1,6}\^?[ \t]{0,2}\r?",
+                    fullmatch=True,
+                ),
+                st.sampled_from(
+                    [
+                        b"",
+                        b"\r",
+                        b"# x",
+                        b"#x",
+                        b"! x",
+                        b"localhost.localdomain",
+                        b"0.0.0.0 localhost.example",
+                        b"0.0.0.0 0.0.0.0",
+                        b"0.0.0.0.example",
+                        b"127.0.0.1",
+                        b"0.0.0.0 a.example b.example",
+                        b"||a.example^\r",
+                        b"||a.example^ ",
+                        b"||",
+                        b"||^",
+                        b"*.",
+                        b"*. a.example",
+                        b"192.0.2.1",
+                        b"a.b_",
+                        b"x" * 63 + b".example",
+                        b"x" * 64 + b".example",
+                        b"a." * 125 + b"abc",
+                        b"a." * 125 + b"abcd",
+                        b"! " + b"x" * 5000,
+                        b"a.example" + b" " * 600,
+                        b"0.0.0.0" + b" " * 90 + b"a.example",
+                    ]
+                ),
+                st.binary(max_size=30),
+            ),
+            max_size=12,
+        ).map(b"\n".join)
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_sameLines(self, data: bytes) -> None:
+        """
+        Whether a list's easy lines are read by the one or the other, the set
+        and the summary are the same.
+        """
+        built = []
+        for compiled in (False, True):
+            builder = newBuilder(compiled)
+            builder.addSource("list")
+            summary = parseList([data[:50], data[50:]], builder.add, builder.scan)
+            built.append((summary, builder.build(None, iter(KEYS))))
+        self.assertEqual(built[0], built[1])
+
+    def test_scansItself(self) -> None:
+        """
+        The compiled builder reads easy lines itself.
+        """
+        builder = newBuilder(True)
+        builder.addSource("list")
+        assert builder.scan is not None
+        self.assertEqual(
+            builder.scan(b"a.example\nA.example\n# x", 5), (3, 1, [(6, b"A.example")])
+        )
+        self.assertIsNone(newBuilder(False).scan)
+
     def test_sameBigFile(self) -> None:
         """
         So they do with many pages.
@@ -550,6 +620,18 @@ class FileTests(SynchronousTestCase):
             changed[at] ^= 0x40
             path.write_bytes(changed)
             self.refused(path)
+
+    def test_damagedSources(self) -> None:
+        """
+        So is any changed octet of what names the sources.
+        """
+        path = self.saved()
+        data = path.read_bytes()
+        for at in range(HEADER_SIZE, data.index(b"}", HEADER_SIZE)):
+            changed = bytearray(data)
+            changed[at] ^= 1
+            path.write_bytes(changed)
+            self.assertEqual(self.refused(path), "compiled set with a damaged list of sources")
 
     def test_damagedBody(self) -> None:
         """

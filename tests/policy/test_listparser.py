@@ -31,7 +31,7 @@ def parsed(*chunks: bytes) -> tuple[list[tuple[str, int, int]], ListSummary]:
     """
     found: list[tuple[str, int, int]] = []
     summary = parseList(chunks, lambda *entry: found.append((toText(entry[0]), *entry[1:])))
-    return found, summary
+    return sorted(found, key=lambda entry: entry[1]), summary
 
 
 class LineTests(SynchronousTestCase):

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from dnsguard.errors import PolicyError
 from dnsguard.interfaces import IPolicies
 from dnsguard.policy.asker import Asker
+from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.clients import Clients, ClientSpec
 from dnsguard.policy.group import GroupPlan, LayeredRules, RuleBook, RuleParts
 from dnsguard.policy.localrecords import LocalRecords
@@ -257,7 +258,16 @@ class OfTests(SynchronousTestCase):
         """
         view = Policy.of().defaultView
         self.assertIs(view.rules, NO_RULES)
+        self.assertEqual(view.blockedResponse, BlockedResponse())
         self.assertIsNotNone(view.specialNames.find(fromText("x.onion"), 1))
+
+    def test_blockedResponse(self) -> None:
+        """
+        How blocked names are answered is the same for all groups.
+        """
+        response = BlockedResponse(ttl=5)
+        policy = Policy.of(blockedResponse=response, groups={"kids": None})
+        self.assertEqual([view.blockedResponse for view in policy.views], [response])
 
     def test_groups(self) -> None:
         """

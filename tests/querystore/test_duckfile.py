@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
+from dnsguard.querystore import ducksql
 from dnsguard.querystore.frames import FrameReader, frame
+from dnsguard.querystore.questions import Latency, TimeSeries
 from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from dnsguard.querystore.statements import Statement
 from tests.support.events import NOON
@@ -148,6 +150,26 @@ class DuckFileTests(DuckFileTestCase):
         self.assertLess(len(names), 8)
         self.assertEqual(names[-1], ["hour7.example"])
         self.assertGreaterEqual(self.count(file), 61_440)
+
+    def test_percentilesOfMany(self) -> None:
+        """
+        Percentiles of very many rows are taken of a sample, and come near;
+        counts and means are of all.
+        """
+        file = self.open()
+        file.insert(hour(0, 40_000))
+        exact = [file.query(statement) for statement in ducksql.statements(Latency())]
+        self.patch(ducksql, "SAMPLE", 2_500)
+        sampled = [file.query(statement) for statement in ducksql.statements(Latency())]
+        self.assertEqual(exact[0][0][:4], sampled[0][0][:4])
+        self.assertNotEqual(exact, sampled)
+        for of, whole in zip(sampled[0][0][4:], exact[0][0][4:], strict=True):
+            self.assertLess(abs(of / whole - 1), 0.1)
+        counts, times = (
+            file.query(statement) for statement in ducksql.statements(TimeSeries(bucket=600))
+        )
+        self.assertEqual(sum(row[2] for row in counts), 40_000)
+        self.assertEqual(len(times), 7)
 
     def test_newerSchema(self) -> None:
         """

@@ -252,6 +252,7 @@ class LocalRecordsTests(SynchronousTestCase):
         self.assertEqual((answer.rCode, answer.outcome), (dns.ENAME, Outcome.LOCAL))
         self.assertEqual(answer[1][0].type, dns.SOA)
         self.assertTrue(answer.authoritative)
+        self.assertEqual((answer.cacheSeconds, answer.replaySeconds), (3600, 60))
         assert answer.attribution is not None
         self.assertEqual(answer.attribution.kind, RuleKind.SPECIAL_NAME)
         assert answer.extendedError is not None

@@ -16,7 +16,12 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
-from dnsguard.upstream.datagram import FOLDING_SECONDS, FOLDING_STRIKES, DatagramUpstream
+from dnsguard.upstream.datagram import (
+    FOLDING_SECONDS,
+    FOLDING_STRIKES,
+    GUESSES,
+    DatagramUpstream,
+)
 from dnsguard.upstream.message import Entropy
 from dnsguard.upstream.selection import PLAIN_SECONDS, FailureKind, Standing
 from dnsguard.upstream.wheel import TimerWheel
@@ -154,6 +159,30 @@ class DatagramUpstreamTests(SynchronousTestCase):
             self.assertEqual(asked.answers, [])
         self.receive(reply(id, question))
         self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
+
+    def test_guessing(self) -> None:
+        """
+        Whoever goes through ids on a port has few tries: then what waits
+        there goes over TCP.
+        """
+        asked, other = self.ask(), self.ask()
+        id, question = self.sent()
+        wrong = bytes([id[0] ^ 1, id[1]])
+        for number in range(GUESSES):
+            self.assertEqual(self.connections.carried, [])
+            if number % 2:
+                self.receive(reply(wrong, question))
+            else:
+                self.receive(reply(id, b"\4evil" + question[4:]))
+        self.assertEqual(
+            [attempt.exchange for attempt in self.connections.carried],
+            [asked.exchange, other.exchange],
+        )
+        self.assertEqual(self.standing.mismatched, GUESSES)
+        self.ask()
+        for _ in range(GUESSES - 1):
+            self.receive(reply(b"\0\0", question))
+        self.assertEqual(len(self.connections.carried), 2)
 
     def test_changedCaseGoesOverTCP(self) -> None:
         """

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.upstream.message import Entropy, mixCase, query
-from dnsguard.wire.layout import scan
-from tests.support.upstreams import QNAME, QUESTION
+from dnsguard.upstream.message import CHANCE, Entropy, compose, pythonCompose, queryParts
+from dnsguard.wire.layout import Layout, scan
+from tests.support.upstreams import QNAME, QUESTION, TAIL
 
 names = st.lists(st.binary(min_size=1, max_size=20), max_size=6).map(
     lambda labels: b"".join(bytes([len(label)]) + label for label in labels).lower() + b"\0"
@@ -34,42 +34,35 @@ class EntropyTests(SynchronousTestCase):
         self.assertEqual({len(each) for each in taken}, {20})
         self.assertEqual(len(set(taken)), 50)
 
-    @settings(max_examples=200, deadline=None)
-    @given(names, st.integers(0))
-    def test_mixingKeepsTheName(self, name: bytes, chance: int) -> None:
-        """
-        Only ASCII letters change, and only in case.
-        """
-        self.assertEqual(mixCase(name, chance).lower(), name)
 
-    def test_mixingMixes(self) -> None:
-        """
-        Each letter takes both cases.
-        """
-        mixed = [mixCase(QNAME, secrets.randbits(8 * len(QNAME))) for _ in range(200)]
-        for at, octet in enumerate(QNAME):
-            seen = {each[at] for each in mixed}
-            self.assertEqual(len(seen), 2 if 0x61 <= octet <= 0x7A else 1)
-
-
-class QueryTests(SynchronousTestCase):
+class ComposeTests(SynchronousTestCase):
     """
-    Tests for L{query}.
+    Tests for L{compose} and L{queryParts}.
     """
+
+    def compose(self, dnssecOK: bool, checkingDisabled: bool, edns: bool) -> Layout:
+        """
+        The layout of a query.
+        """
+        header, opt = queryParts(dnssecOK, checkingDisabled, edns)
+        octets = b"\0\1\2\3\4" + b"\xff" * len(QNAME)
+        lot, id, sent, message = compose(octets, QNAME, TAIL, True, header, opt)
+        self.assertEqual((lot, id), (0x000102, b"\3\4"))
+        self.assertEqual(sent, b"\3WWW\7EXAMPLE\3ORG\0" + TAIL)
+        self.assertEqual((message[:2], message[12 : 12 + len(sent)]), (id, sent))
+        return scan(message)
 
     def test_query(self) -> None:
         """
         A query asks for recursion and says that it knows AD; its OPT record
         has a payload size of 1232, DO as asked, and no options.
         """
-        layout = scan(query(b"\1\2", QUESTION, dnssecOK=True, checkingDisabled=True, edns=True))
-        self.assertEqual((layout.id, layout.flags), (0x0102, 0x0130))
+        layout = self.compose(True, True, True)
         self.assertEqual((layout.name, layout.type, layout.cls), (QNAME, 1, 1))
         assert layout.edns is not None
-        self.assertTrue(layout.edns.dnssecOK)
-        self.assertEqual(layout.edns.payloadSize, 1232)
-        self.assertEqual(layout.edns.options, ())
-        layout = scan(query(b"\1\2", QUESTION, dnssecOK=False, checkingDisabled=False, edns=True))
+        self.assertEqual((layout.flags, layout.edns.dnssecOK), (0x0130, True))
+        self.assertEqual((layout.edns.payloadSize, layout.edns.options), (1232, ()))
+        layout = self.compose(False, False, True)
         assert layout.edns is not None
         self.assertEqual((layout.flags, layout.edns.dnssecOK), (0x0120, False))
 
@@ -77,5 +70,52 @@ class QueryTests(SynchronousTestCase):
         """
         A plain query has neither OPT record nor AD.
         """
-        layout = scan(query(b"\1\2", QUESTION, dnssecOK=True, checkingDisabled=True, edns=False))
+        layout = self.compose(True, True, False)
         self.assertEqual((layout.flags, layout.counts), (0x0110, (1, 0, 0, 0)))
+
+    def test_tooFewOctets(self) -> None:
+        """
+        Nothing is left to less than chance.
+        """
+        octets = b"x" * (CHANCE + len(QNAME) - 1)
+        for each in (compose, pythonCompose):
+            self.assertRaises(ValueError, each, octets, QNAME, TAIL, True, b"", b"")
+
+    def test_mixingMixes(self) -> None:
+        """
+        Each letter takes both cases, and nothing else changes.
+        """
+        for each in (compose, pythonCompose):
+            mixed = [
+                each(secrets.token_bytes(CHANCE + len(QNAME)), QNAME, TAIL, True, b"", b"")[2]
+                for _ in range(200)
+            ]
+            for at, octet in enumerate(QUESTION):
+                seen = {sent[at] for sent in mixed}
+                self.assertEqual(len(seen), 2 if 0x61 <= octet <= 0x7A else 1)
+                self.assertLessEqual({chr(got).lower() for got in seen}, {chr(octet)})
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        names,
+        st.binary(min_size=CHANCE + 255, max_size=CHANCE + 255),
+        st.binary(min_size=4, max_size=4),
+        st.booleans(),
+        st.binary(max_size=12),
+        st.binary(max_size=12),
+    )
+    def test_same(
+        self, name: bytes, octets: bytes, tail: bytes, mix: bool, header: bytes, opt: bytes
+    ) -> None:
+        """
+        Compiled or not, the same comes out, and only ASCII letters of the
+        name change, in case alone.
+        """
+        lot, id, sent, message = compose(octets, name, tail, mix, header, opt)
+        self.assertEqual(
+            (lot, id, sent, message), pythonCompose(octets, name, tail, mix, header, opt)
+        )
+        self.assertEqual((sent[: len(name)].lower(), sent[len(name) :]), (name, tail))
+        self.assertEqual(message, id + header + sent + opt)
+        if not mix:
+            self.assertEqual(sent, name + tail)

@@ -58,6 +58,10 @@ class JoinTests(SynchronousTestCase):
         message, layout = join(QUESTION, [], [soa])
         self.assertEqual(layout, scan(message))
         self.assertEqual(layout.negativeTTL, 300)
+        least = Record.make(WWW, 6, 9, bytes(2 + 16) + bytes([0, 0, 0, 5]))
+        message, layout = join(QUESTION, [], [least])
+        self.assertEqual(layout.negativeTTL, 5)
+        self.assertEqual(layout, scan(message))
 
     def test_ownerPointsAtTheQuestion(self) -> None:
         """

@@ -155,7 +155,7 @@ class ServerConfig:
     maxInFlight: int = key(
         Integer(1, 1_000_000),
         10_000,
-        meaning="The most unanswered queries in total; further ones are dropped and counted.",
+        meaning="The most queries waiting for upstreams; further ones are answered SERVFAIL.",
     )
 
     def faults(self) -> Iterator[Fault]:
