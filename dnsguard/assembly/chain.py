@@ -10,11 +10,8 @@ from typing import Any
 
 import attrs
 
-from dnsguard.caching.key import Key
-from dnsguard.caching.servfail import BackoffTable
-from dnsguard.caching.ttl import TTLPolicy
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.config.model import Config
-from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.interfaces import IPolicies
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.blocklist import BlocklistResolver
@@ -24,7 +21,7 @@ from dnsguard.resolvers.localrecords import LocalRecordsResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.resolvers.safesearch import SafeSearchResolver
 
-__all__ = ["Chain", "makeChain", "ttlPolicy"]
+__all__ = ["Chain", "makeChain"]
 
 
 @attrs.frozen
@@ -35,59 +32,35 @@ class Chain:
     @ivar resolver: The whole chain.
     @ivar memory: L0, unless it is switched off.
     @ivar backoff: The element that spares upstream questions that just failed.
-    @ivar settings: The part of the configuration it was made of.
     """
 
     resolver: AnswererChain
     memory: MemoryCacheResolver | None
     backoff: BackoffResolver
-    settings: CacheConfig
-
-
-def ttlPolicy(cache: CacheConfig) -> TTLPolicy:
-    """
-    Say for how long answers are kept.
-    """
-    refresh = cache.refresh
-    return TTLPolicy(
-        minTTL=int(cache.minTTL),
-        maxTTL=int(cache.maxTTL),
-        negativeTTL=int(cache.negativeTTL),
-        respectSourceTTL=cache.respectSourceTTL,
-        grace=int(cache.lruGracePeriod),
-        staleTTL=int(refresh.staleTTL) if refresh.serveStale else 0,
-    )
 
 
 def makeChain(
-    config: Config, policies: IPolicies, forwarder: ForwardingResolver, clock: Any
+    config: Config,
+    policies: IPolicies,
+    forwarder: ForwardingResolver,
+    clock: Any,
+    caches: Caches | None = None,
 ) -> Chain:
     """
     Put the chain together.
 
     @param clock: The reactor, or something that tells the time as it does.
+    @param caches: The caches; by default, new ones.
     """
-    cache = config.cache
-    table: BackoffTable[Key] = BackoffTable(
-        cache.servfailBackoff,
-        refreshThreshold=cache.servfailRefreshThreshold,
-        logInterval=cache.servfailLogInterval,
-    )
-    memory = None
-    if cache.lruSize:
-        memory = MemoryCacheResolver(
-            cache.lruSize,
-            maxBytes=cache.maxBytes,
-            clock=clock,
-            ttlPolicy=ttlPolicy(cache),
-            expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
-        )
-    backoff = BackoffResolver(table, clock=clock)
+    if caches is None:
+        caches = Caches(config, forwarder, clock, clock.seconds)
+    memory, backoff = caches.memory, caches.backoff
+    staleAfter = config.cache.refresh.clientResponseTimeout
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
-    caches = [] if memory is None else [memory]
-    tail = AnswererChain([*caches, backoff, forwarder], clock=clock)
+    found = [] if memory is None else [memory]
+    tail = AnswererChain([*found, backoff, forwarder], clock=clock, staleAfter=staleAfter)
     resolver = AnswererChain(
         [
             # The operator's own words come first: they hold against every list.
@@ -103,5 +76,6 @@ def makeChain(
             tail,
         ],
         clock=clock,
+        staleAfter=staleAfter,
     )
-    return Chain(resolver, memory, backoff, cache)
+    return Chain(resolver, memory, backoff)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +26,7 @@ from dnsguard.assembly.chain import makeChain
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
@@ -61,6 +62,7 @@ class Guard(MultiService):
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
+    @ivar caches: What is cached, and all that keeps it fresh.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
@@ -93,11 +95,11 @@ class Guard(MultiService):
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
-        self.chain = makeChain(config, self.policies, self.forwarder, reactor)
-
         self.replay: IReplayStore = newStore(payloadLimit=config.server.maxUDPSize)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
+        self.caches = Caches(config, self.forwarder, reactor, now, replay=self.replay)
+        self.chain = makeChain(config, self.policies, self.forwarder, reactor, self.caches)
         self.server = GuardServerFactory(
             resolver=self.chain.resolver,
             policies=self.policies,
@@ -118,6 +120,7 @@ class Guard(MultiService):
             self
         )
         self.blocklists.setServiceParent(self)
+        self.caches.setServiceParent(self)
         self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
         self.listeners.setServiceParent(self)
 
@@ -136,9 +139,11 @@ class Guard(MultiService):
 
     def _whenListed(self) -> Deferred[None]:
         """
-        Wait until the lists of the last run are in force, if there are any.
+        Wait until the lists of the last run are in force, if there are any,
+        and what was cached then is so again.
         """
-        return self.blocklists.whenRestored().addCallback(lambda _: self._settled())
+        ready = gatherResults([self.blocklists.whenRestored(), self.caches.whenLoaded()])
+        return ready.addCallback(lambda _: self._settled())
 
     def _settled(self) -> Deferred[None]:
         """
@@ -150,9 +155,17 @@ class Guard(MultiService):
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
 
+    def _observe(self) -> None:
+        """
+        Have queries noted by those who are there now.
+        """
+        log = self._requestLog
+        logs = () if log is None else (log,)
+        self.server.observers = (self.caches.counter, *logs)
+
     def _logRequests(self, log: RequestLog | None) -> None:
         self._requestLog = log
-        self.server.observers = () if log is None else (log,)
+        self._observe()
         if log is not None:
             log.setServiceParent(self)
 
@@ -213,7 +226,7 @@ class Guard(MultiService):
         # From here on nothing fails.
         await self._changeRequestLog(config)
         self._changeUpstreams(config)
-        self._changeChain(config)
+        await self._changeCaches(config)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
@@ -259,12 +272,13 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
-    def _changeChain(self, config: Config) -> None:
-        if config.cache == self.chain.settings:
+    async def _changeCaches(self, config: Config) -> None:
+        if config.cache == self.config.cache:
             return
-        # What the old cache held is fetched again.
-        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor)
+        await self.caches.reconfigure(config)
+        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor, self.caches)
         self.server.resolver = self.chain.resolver
+        self._observe()
 
     def stopService(self) -> Deferred[None]:
         """

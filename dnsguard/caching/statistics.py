@@ -18,10 +18,51 @@ import attrs
 from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.caching.refreshstats import DAY, RefreshStatistics, Removed, meanAndDeviation
 
-__all__ = ["SweepSettings", "TierCounts", "cacheStats", "duration", "refreshStats"]
+__all__ = [
+    "CacheStatistics",
+    "SweepSettings",
+    "TierCounts",
+    "cacheStats",
+    "duration",
+    "refreshStats",
+]
 
 _NO_SWEEP = "0001-01-01T00:00:00Z"
 """What stands for "never" in the documented form."""
+
+
+@attrs.frozen
+class CacheStatistics:
+    """
+    What a L{dnsguard.resolvers.memorycache.MemoryCacheResolver} holds, and its
+    counters since it was made.
+
+    @ivar entries: Answers held now.
+    @ivar maxEntries: The most it holds.
+    @ivar bytes: Octets they take, about.
+    @ivar maxBytes: The most they may take.
+    @ivar hits: Queries answered with a fresh entry.
+    @ivar staleHits: Queries that a stale entry was offered to.
+    @ivar misses: Queries that there was nothing for.
+    @ivar evictions: Entries pushed out for lack of room.
+    @ivar refused: Answers too large for the whole cache.
+    @ivar fresh: Entries that were fresh at the last sweep.
+    @ivar stale: Entries that were no longer fresh, but could be served.
+    @ivar expired: Entries that the last sweep removed as past all use.
+    """
+
+    entries: int
+    maxEntries: int
+    bytes: int
+    maxBytes: int
+    hits: int
+    staleHits: int
+    misses: int
+    evictions: int
+    refused: int
+    fresh: int
+    stale: int
+    expired: int
 
 
 @attrs.frozen
@@ -72,7 +113,7 @@ def duration(seconds: float) -> str:
 
 def cacheStats(
     tiers: Mapping[str, TierCounts],
-    lru: Any = None,
+    lru: CacheStatistics | None = None,
     *,
     redisKeys: int | None = None,
     redisMaxKeys: int | None = None,
@@ -83,8 +124,8 @@ def cacheStats(
     @param tiers: The counts of each tier in the order they are asked: C{l0},
         C{l1}. A query counts as a hit when one of them had it; those that the
         last one missed are the misses.
-    @param lru: A L{dnsguard.resolvers.memorycache.CacheStatistics}; L{None}:
-        there is no cache in this process.
+    @param lru: What the cache in this process says of itself; L{None}: there is
+        none.
     @param redisKeys: Answers in the shared store, where it is known.
     @param redisMaxKeys: The most there may be; 0 for no bound.
     """

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
@@ -27,6 +26,7 @@ from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
 from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.statistics import CacheStatistics
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache
 from dnsguard.query import ClientQuery
@@ -47,39 +47,6 @@ name doesn't fall to the slow road while its refresh is under way.
 
 _JITTERS = 1024
 _FIRSTS = 1024
-
-
-@attrs.frozen
-class CacheStatistics:
-    """
-    Counters of a L{MemoryCacheResolver} since it was made, and what it holds.
-
-    @ivar entries: Answers held now.
-    @ivar maxEntries: The most it holds.
-    @ivar bytes: Octets they take, about.
-    @ivar maxBytes: The most they may take.
-    @ivar hits: Queries answered with a fresh entry.
-    @ivar staleHits: Queries that a stale entry was offered to.
-    @ivar misses: Queries that there was nothing for.
-    @ivar evictions: Entries pushed out for lack of room.
-    @ivar refused: Answers too large for the whole cache.
-    @ivar fresh: Entries that were fresh at the last sweep.
-    @ivar stale: Entries that were no longer fresh, but could be served.
-    @ivar expired: Entries that the last sweep removed as past all use.
-    """
-
-    entries: int
-    maxEntries: int
-    bytes: int
-    maxBytes: int
-    hits: int
-    staleHits: int
-    misses: int
-    evictions: int
-    refused: int
-    fresh: int
-    stale: int
-    expired: int
 
 
 @implementer(IAnswerCache)
@@ -147,6 +114,16 @@ class MemoryCacheResolver(Answerer):
         self._expiredEntryTTL = max(expiredEntryTTL, 1)
         self._refresh = refreshPolicy
         self._firstDue: dict[tuple[int, int], float] = {}
+
+    def watch(
+        self, hits: HitRates[Key], onDue: Callable[[ClientQuery, Tier], None] | None
+    ) -> None:
+        """
+        Count hits elsewhere, and tell somebody else what is due, as for the
+        constructor.
+        """
+        self._rates = hits
+        self._onDue = onDue
 
     def resize(self, size: int, maxBytes: int) -> None:
         """

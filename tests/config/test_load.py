@@ -180,7 +180,7 @@ class ProblemTests(LoadCase):
         self.assertEqual(loaded.config.cache.refresh.staleTTL, 300.0)
         self.assertEqual(
             [(problem.line, problem.path) for problem in loaded.warnings],
-            [(1, "query_store"), (2, "control"), (3, "cache.redis"), (3, "cache.refresh.hot_ttl")],
+            [(1, "query_store"), (2, "control"), (3, "cache.redis")],
         )
         for problem in loaded.warnings:
             self.assertIs(problem.severity, Severity.WARNING)

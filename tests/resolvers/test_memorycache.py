@@ -169,7 +169,7 @@ class MemoryCacheTests(SynchronousTestCase):
         self.assertEqual(shownTTLs(self.cache.answer(QUERY)), [100])
         self.cache.forget(WWW)
         self.clock.advance(0)
-        self.cache.cacheResult(QUERY, answer)
+        self.cache.cacheResult(ClientQuery(WWW, received=self.clock.seconds()), answer)
         self.assertIsNotNone(self.cache.answer(QUERY))
 
     def test_entryFromAnotherCache(self) -> None:
