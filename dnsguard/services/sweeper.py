@@ -160,6 +160,7 @@ class SweeperService(Service):
         self._offset = hostOffset(socket.gethostname() if host is None else host)
         self._random = random.Random() if rng is None else rng
         self._throttle = Throttle(60.0, clock.seconds)
+        self._stopping = False
         self._sleep: IDelayedCall | None = None
         self._round: Deferred[None] | None = None
 
@@ -168,6 +169,7 @@ class SweeperService(Service):
         Sweep from now on.
         """
         super().startService()
+        self._stopping = False
         self._next = self._clock.seconds()
         self._wait()
 
@@ -176,6 +178,7 @@ class SweeperService(Service):
         Sweep no more; the round under way ends where it is.
         """
         super().stopService()
+        self._stopping = True
         if self._sleep is not None and self._sleep.active():
             self._sleep.cancel()
         self._sleep = None
@@ -304,7 +307,7 @@ class SweeperService(Service):
             if counters.failed - failed >= SILENCE:
                 self.silent += 1
                 break
-            if not self.running:
+            if self._stopping:
                 break
         for started in underWay:
             await started
