@@ -133,14 +133,12 @@ class Caches(MultiService):
         *,
         replay: IReplayStore | None = None,
         store: IAnswerStore | None = None,
-        maxKeys: int = 0,
     ) -> None:
         """
         @param upstream: Whom to ask for what is due.
         @param wallClock: Seconds since the epoch.
         @param replay: The replies made.
         @param store: The answers that instances share.
-        @param maxKeys: The most answers in that; 0: no bound.
         """
         super().__init__()
         self.setName("caches")
@@ -159,9 +157,9 @@ class Caches(MultiService):
         )
         self.backoff = BackoffResolver(self.table, clock=reactor)
         self.memory: MemoryCacheResolver | None = None
-        self._make(config, store, maxKeys)
+        self._make(config, store)
 
-    def _make(self, config: Config, store: IAnswerStore | None, maxKeys: int) -> None:
+    def _make(self, config: Config, store: IAnswerStore | None) -> None:
         """
         Make what goes by the configuration.
         """
@@ -198,7 +196,7 @@ class Caches(MultiService):
             sweepWindow=refresh.sweepHitWindow if counted else 0.0,
             onStale=self._stale,
         )
-        self.sweeper = self._makeSweeper(cache, store, maxKeys)
+        self.sweeper = self._makeSweeper(cache, store)
         self.snapshot = self._makeSnapshot(config)
         self.clearing = CacheClear(
             memory=self.memory,
@@ -238,9 +236,7 @@ class Caches(MultiService):
             self.memory.reconfigure(ttlPolicy(cache), expired, refreshPolicy(cache))
             self.memory.watch(self._rates, self._due if cache.refresh.enabled else None)
 
-    def _makeSweeper(
-        self, cache: CacheConfig, store: IAnswerStore | None, maxKeys: int
-    ) -> SweeperService:
+    def _makeSweeper(self, cache: CacheConfig, store: IAnswerStore | None) -> SweeperService:
         local = None
         if self.memory is not None:
             local = LocalShelf(self.memory, self._rates, self._counts, self._reactor)
@@ -253,7 +249,7 @@ class Caches(MultiService):
             statistics=self.statistics,
             wallClock=self._wallClock,
             store=store,
-            shared=None if store is None else SharedShelf(store, maxKeys),
+            shared=None if store is None else SharedShelf(store, cache.redisMaxKeys),
             flush=self.counter.flush,
         )
 
@@ -308,13 +304,11 @@ class Caches(MultiService):
         self._loading.addBoth(pass_)
         return loaded
 
-    async def reconfigure(
-        self, config: Config, store: IAnswerStore | None = None, maxKeys: int = 0
-    ) -> None:
+    async def reconfigure(self, config: Config, store: IAnswerStore | None = None) -> None:
         """
         Go by another configuration. What is cached stays.
 
-        @param store: As for the constructor; so for C{maxKeys}.
+        @param store: As for the constructor.
         """
         if config.cache == self.settings and store is self._store:
             return
@@ -324,7 +318,7 @@ class Caches(MultiService):
         self.table.reconfigure(
             cache.servfailBackoff, cache.servfailRefreshThreshold, cache.servfailLogInterval
         )
-        self._make(config, store, maxKeys)
+        self._make(config, store)
 
     # Statistics.
 

@@ -20,7 +20,6 @@ _LATER = "known key, not supported by this version yet: ignored"
 _KEYS: dict[str, str] = {
     "cache.redis": _LATER,
     "logging.trace_events": _LATER,
-    "query_store": _LATER,
     "control": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,

@@ -695,7 +695,7 @@ class DifferentialTests(SynchronousTestCase):
                 slow.kept = {key: kept for key, kept in slow.kept.items() if key[0] != rest[0]}
             else:
                 qname, do = fromText(rest[0]), rest[1]
-                query = ClientQuery(qname, edns=EDNS(dnssecOK=do))
+                query = ClientQuery(qname, edns=EDNS(dnssecOK=do), received=now)
                 if name == "put":
                     code, ttl = rest[2:]
                     authority = [soa(ttl, ttl)] if code == 3 else []

@@ -99,6 +99,13 @@ class CacheConfig:
         meaning="How many questions hits are counted of.",
         aliases=("cache.redis.hit_counter_max_entries",),
     )
+    redisMaxKeys: int = key(
+        Integer(0, 2**40, "answers"),
+        10_000,
+        meaning="""The most answers in the cache that several instances share; 0: there is no
+            bound.""",
+        aliases=("cache.redis.max_keys",),
+    )
     refresh: RefreshConfig = key(
         Section(RefreshConfig),
         RefreshConfig(),
