@@ -3,9 +3,9 @@
 """
 A cache as one sequence of octets, to be written to a file and read again.
 
-A line that says what it is and of which version; when it was made; the entries,
-the most popular ones first, so that whoever has no time for all of them has the
-best; and a digest over all of that. What a file says is input like any other.
+A line that says what it is and of which version; the entries, the most popular
+ones first, so that whoever has no time for all of them has the best; and a
+digest over all of that. What a file says is input like any other.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ __all__ = ["InvalidSnapshot", "Saved", "readSnapshot", "writeSnapshot"]
 
 MAGIC = b"dnsguard cache 1\n"
 
-_HEADER = struct.Struct("!dI")
 _RECORD = struct.Struct("!BHHBfI")
 _DIGEST = 32
+_PART = 3000
+"""Pieces put together at a time: little enough that others get their turn."""
 
 
 class InvalidSnapshot(ValueError):
@@ -51,18 +52,19 @@ class Saved:
     hits: float = 0.0
 
 
-def writeSnapshot(saved: Iterable[Saved], madeAt: float, epoch: float, limit: int) -> bytes:
+def writeSnapshot(saved: Iterable[Saved], epoch: float, limit: int) -> Iterator[bytes]:
     """
-    Write a snapshot.
+    Write a snapshot, in parts.
 
     @param saved: The entries, the most important first.
-    @param madeAt: Seconds since the epoch.
     @param epoch: What to add to the entries' times to have seconds since the
         epoch.
     @param limit: The most octets; what is beyond is left out.
     """
-    records: list[bytes] = []
-    room = limit - len(MAGIC) - _HEADER.size - _DIGEST
+    digest = blake2b(MAGIC, digest_size=_DIGEST)
+    room = limit - len(MAGIC) - _DIGEST
+    yield MAGIC
+    part: list[bytes] = []
     for each in saved:
         packed = toPacked(each.entry, epoch)
         qname, type, cls, flags = each.key
@@ -70,9 +72,15 @@ def writeSnapshot(saved: Iterable[Saved], madeAt: float, epoch: float, limit: in
         room -= len(record) + len(qname) + len(packed)
         if room < 0:
             break
-        records += (record, qname, packed)
-    body = MAGIC + _HEADER.pack(madeAt, len(records) // 3) + b"".join(records)
-    return body + blake2b(body, digest_size=_DIGEST).digest()
+        part += (record, qname, packed)
+        if len(part) >= _PART:
+            octets = b"".join(part)
+            digest.update(octets)
+            yield octets
+            part.clear()
+    octets = b"".join(part)
+    digest.update(octets)
+    yield octets + digest.digest()
 
 
 def readSnapshot(octets: bytes, now: float, epoch: float, policy: TTLPolicy) -> Iterator[Saved]:
@@ -86,13 +94,13 @@ def readSnapshot(octets: bytes, now: float, epoch: float, policy: TTLPolicy) -> 
     @raise InvalidSnapshot: Before the first entry: it isn't what
         L{writeSnapshot} writes.
     """
-    start = len(MAGIC) + _HEADER.size
+    start = len(MAGIC)
     end = len(octets) - _DIGEST
     if not octets.startswith(MAGIC):
         raise InvalidSnapshot("not a snapshot of a known version")
     if end < start:
         raise InvalidSnapshot("cut off")
-    if blake2b(octets[:end], digest_size=_DIGEST).digest() != octets[end:]:
+    if blake2b(memoryview(octets)[:end], digest_size=_DIGEST).digest() != octets[end:]:
         raise InvalidSnapshot("damaged: its digest is another")
     return _entries(octets, start, end, now, epoch, policy)
 

@@ -48,13 +48,13 @@ class SnapshotSettings:
     @ivar maxEntries: The most entries in one.
     @ivar maxBytes: The most octets in one.
     @ivar loadSeconds: Seconds that reading one may take; what isn't read by
-        then is left out.
+        then is left out. Listeners wait for it: 50,000 entries take that long.
     """
 
     interval: float = 300.0
     maxEntries: int = 100_000
     maxBytes: int = 256 << 20
-    loadSeconds: float = 2.0
+    loadSeconds: float = 0.7
 
 
 class SnapshotService(Service):
@@ -217,9 +217,7 @@ class SnapshotService(Service):
 
         await self._inSlices(slices())
         epoch = self._wallClock() - self._reactor.seconds()
-        writing: Deferred[int] = self._inThread(
-            _write, self._path, self._settings, found, self._wallClock(), epoch
-        )
+        writing: Deferred[int] = self._inThread(_write, self._path, self._settings, found, epoch)
         self.entries = await writing
         self.saved += 1
 
@@ -267,23 +265,24 @@ def _read(
     return found
 
 
-def _write(
-    path: Path, settings: SnapshotSettings, found: list[Saved], madeAt: float, epoch: float
-) -> int:
+def _write(path: Path, settings: SnapshotSettings, found: list[Saved], epoch: float) -> int:
     """
     Write a file in the place of the old one, whole or not at all. In a thread.
 
     @return: How many entries are in it, at most.
     """
-    found.sort(key=lambda saved: saved.hits, reverse=True)
-    del found[settings.maxEntries :]
-    octets = writeSnapshot(found, madeAt, epoch, settings.maxBytes)
+    popular = [saved for saved in found if saved.hits > 0]
+    # The rest aren't sorted: sorting lets nobody else have a turn.
+    popular.sort(key=lambda saved: saved.hits, reverse=True)
+    popular += [saved for saved in found if not saved.hits > 0]
+    del popular[settings.maxEntries :]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.new")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(octets)
+            for part in writeSnapshot(popular, epoch, settings.maxBytes):
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -292,7 +291,7 @@ def _write(
             draft.unlink()
         raise
     _syncFolder(path.parent)
-    return len(found)
+    return len(popular)
 
 
 def _syncFolder(folder: Path) -> None:

@@ -47,7 +47,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.three = [saved(f"host{number}.example.org", hits=number) for number in range(3)]
-        self.octets = writeSnapshot(self.three, EPOCH, EPOCH, 100_000)
+        self.octets = b"".join(writeSnapshot(self.three, EPOCH, 100_000))
 
     def test_roundTrip(self) -> None:
         """
@@ -85,9 +85,18 @@ class SnapshotTests(SynchronousTestCase):
         """
         What is over the bound is left out, the last ones first.
         """
-        octets = writeSnapshot(self.three, EPOCH, EPOCH, len(self.octets) - 1)
+        octets = b"".join(writeSnapshot(self.three, EPOCH, len(self.octets) - 1))
         self.assertEqual(keys(octets), [each.key for each in self.three[:2]])
         self.assertLess(len(octets), len(self.octets))
+
+    def test_inParts(self) -> None:
+        """
+        A large one comes in parts, and is one all the same.
+        """
+        many = [saved(f"host{number}.example.org") for number in range(2500)]
+        parts = list(writeSnapshot(many, EPOCH, 10_000_000))
+        self.assertEqual(len(parts), 4)
+        self.assertEqual(len(keys(b"".join(parts))), 2500)
 
     @settings(max_examples=100, deadline=None)
     @given(st.data())
