@@ -6,6 +6,7 @@ restarts that don't begin with nothing.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -49,18 +50,23 @@ class RefreshingTests(TestCase):
         self.addCleanup(self.upstream.stop)
         self.port = freePort()
 
-    def start(self, cache: str) -> DNSGuardProcess:
+    def config(self, cache: str) -> str:
         """
-        Start a process, and wait until it answers.
+        A configuration.
         """
-        config = (
+        return (
             f"server: {{listen: ['127.0.0.1:{self.port}']}}\n"
             f"upstreams: ['127.0.0.1:{self.upstream.port}']\n"
             "network: {upstream_timeout: 2s}\n"
             f"data_directory: {self.folder / 'data'}\n"
             f"cache: {{min_ttl: 1s, client_ttl_cap: 0, {cache}}}\n"
         )
-        process = DNSGuardProcess(self.folder, config, self.port)
+
+    def start(self, cache: str) -> DNSGuardProcess:
+        """
+        Start a process, and wait until it answers.
+        """
+        process = DNSGuardProcess(self.folder, self.config(cache), self.port)
         self.addCleanup(process.stop)
         process.waitUntilAnswering()
         return process
@@ -169,3 +175,22 @@ class RefreshingTests(TestCase):
         self.upstream.silent = True
         code, address, _, error = self.ask("www.example.org")
         self.assertEqual((code, address, error), (0, 99, b""))
+
+    def test_reload(self) -> None:
+        """
+        A change of the cache's settings empties no cache.
+        """
+        self.upstream.ttl = 300
+        process = self.start("lru_size: 1000")
+        for name in NAMES:
+            self.ask(name)
+        self.upstream.silent = True
+        process.config.write_text(
+            self.config("lru_size: 2000, refresh: {refresh_mode: aggressive}")
+        )
+        process.signal(signal.SIGHUP)
+        self.assertTrue(until(lambda: "configuration reloaded" in process.output()))
+        for name in NAMES:
+            code, address, _, error = self.ask(name)
+            self.assertEqual((code, address, error), (0, 99, b""))
+        self.assertNotIn("Traceback", process.output())
