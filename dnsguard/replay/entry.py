@@ -32,6 +32,8 @@ class ReplayedAnswer:
         nobody knows, so it can't be replayed.
     @ivar generation: The number of the policy it was made under: the one that
         was current when the query arrived. L{None}: it can't be replayed.
+    @ivar cacheFlags: What the answer's cache key has besides question and
+        class; see L{dnsguard.caching.key.Key}.
     """
 
     qname: bytes
@@ -44,3 +46,4 @@ class ReplayedAnswer:
     answer: Answer
     viewNumber: int | None = None
     generation: int | None = None
+    cacheFlags: int = 0
