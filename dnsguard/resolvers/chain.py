@@ -226,15 +226,19 @@ class AnswererChain(Answerer):
         With callbacks on its own L{Deferred}: a coroutine for each query that
         isn't cached costs more than all elements together.
         """
+        races = kept is not None and kept.usable is not None and not kept.raced
+        if kept is not None and races:
+            # One timer is enough, however many are to be waited for.
+            kept.raced = True
         arguments = (query, place, kept)
-        clock = self._clock
-        if kept is None or kept.usable is None or kept.raced or clock is None:
-            return answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
-        kept.raced = True
-        answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+        answer.addCallbacks(
+            self._took, self._raised, callbackArgs=arguments, errbackArgs=arguments
+        )
+        if kept is None or not races or self._clock is None:
+            return answer
         if answer.called and not answer.paused:
             return answer
-        return self._race(answer, kept, clock)
+        return self._race(answer, kept, self._clock)
 
     def _took(
         self, answer: Answer | None, query: ClientQuery, place: int, kept: _Kept | None
@@ -319,9 +323,7 @@ class AnswererChain(Answerer):
                 self.offersFailed += 1
                 self._logBreak(f"{type(cache).__name__}.cacheResult", query)
 
-    def _broke(
-        self, place: int, query: ClientQuery, failure: Failure | None = None
-    ) -> Answer:
+    def _broke(self, place: int, query: ClientQuery, failure: Failure | None = None) -> Answer:
         """
         End a query whose element raised.
 
@@ -331,9 +333,7 @@ class AnswererChain(Answerer):
         self._logBreak(type(self.elements[place]).__name__, query, failure)
         return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
-    def _logBreak(
-        self, where: str, query: ClientQuery, failure: Failure | None = None
-    ) -> None:
+    def _logBreak(self, where: str, query: ClientQuery, failure: Failure | None = None) -> None:
         if times := self._throttle.allows():
             self.log.failure(
                 "{where} broke on {name}, {times} break(s) since this was last logged",
