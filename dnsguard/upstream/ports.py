@@ -30,7 +30,7 @@ try:
 except ImportError:  # Built where there was no compiler: one at a time.
     sendAll = None
 
-__all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts"]
+__all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts", "sendAll"]
 
 RECEIVE_SIZE = 4096
 """More than any reply to a query that announces 1232 octets."""

@@ -5,11 +5,11 @@ Tests for L{dnsguard.upstream.ports}.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 import select
 import socket
-from contextlib import suppress
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.testing import MemoryReactorClock
@@ -316,7 +316,7 @@ class RealSocketTests(SynchronousTestCase):
         """
         self.server.setblocking(False)
         count = 0
-        with suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):
             while True:
                 self.assertEqual(self.server.recv(100), b"question")
                 count += 1
@@ -369,7 +369,7 @@ class RealSocketTests(SynchronousTestCase):
         What was posted before all ports were closed is forgotten.
         """
         pool = self.pool()
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             self.post(pool, 3)
         self.arrived()
         pool.close()
