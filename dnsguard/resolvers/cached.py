@@ -11,7 +11,7 @@ in this process.
 from __future__ import annotations
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import Entry, makeEntry
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.query import ClientQuery
 from dnsguard.wire.edns import ExtendedError
@@ -118,7 +118,7 @@ def entryOf(
         answer.cacheSeconds <= 0 and not timeless
     ):
         return None
-    return Entry.make(
+    return makeEntry(
         wire,
         layout,
         answer.rCode,
