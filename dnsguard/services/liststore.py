@@ -215,17 +215,34 @@ class ListStore:
         @param folder: Made when it is first needed. Nobody else's.
         """
         self.folder = Path(folder)
+        self._makeshift: tempfile.TemporaryDirectory[str] | None = None
 
     def prepare(self) -> None:
         """
         Make the folder, and clear away what a crash left behind.
 
-        @raise OSError: It can't be made.
+        @raise OSError: Nothing can be kept there. Lists that can't be kept for
+            the next run can be used in this one still: C{folder} is another
+            one now, which goes when this is closed.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(prefix="new.", dir=self.folder):
+                pass
+        except OSError:
+            self._makeshift = tempfile.TemporaryDirectory(prefix="dnsguard-lists-")
+            self.folder = Path(self._makeshift.name)
+            raise
         for left in [*self.folder.glob("new.*"), *self.folder.glob("*.set.*")]:
             with contextlib.suppress(OSError):
                 left.unlink()
+
+    def close(self) -> None:
+        """
+        Clear away a folder that lasts for one run only.
+        """
+        if self._makeshift is not None:
+            self._makeshift.cleanup()
 
     def pathOf(self, url: str) -> Path:
         """

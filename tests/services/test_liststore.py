@@ -229,6 +229,38 @@ class FileSourceTests(StoreCase):
         self.assertEqual(self.refused(), "not an ordinary file")
 
 
+class MakeshiftTests(SynchronousTestCase):
+    """
+    L{ListStore} where nothing can be kept.
+    """
+
+    def test_makeshiftFolder(self) -> None:
+        """
+        Where no folder can be made lists are kept for this run, in one that
+        is gone in the end; where one can be made it stays.
+        """
+        path = Path(self.mktemp())
+        path.write_bytes(b"in the way")
+        store = ListStore(path / "lists")
+        self.assertRaises(OSError, store.prepare)
+        copy = Copy(store, "https://lists.example/ads", 1000)
+        copy.write(b"ads.example\n")
+        copy.finish(1.0)
+        self.assertIsNotNone(store.find("https://lists.example/ads"))
+        makeshift = store.folder
+        store.close()
+        self.assertFalse(makeshift.exists())
+
+    def test_ordinaryFolder(self) -> None:
+        """
+        An ordinary folder stays.
+        """
+        store = ListStore(self.mktemp())
+        store.prepare()
+        store.close()
+        self.assertEqual(list(store.folder.iterdir()), [])
+
+
 class UnpackerTests(StoreCase):
     """
     L{Unpacker}.
