@@ -43,6 +43,7 @@ class StandaloneTests(RedisCase):
         server.stop()
         server.start()
         self.waitFor(lambda: process.output().count("is in use") == 2, process)
+        self.waitFor(lambda: "configuration reloaded" in process.output(), process)
         before = server.ask("DBSIZE")
         self.waitFor(lambda: server.ask("DBSIZE") > before, process)
         self.assertGreater(load.answered(), 20)
