@@ -37,6 +37,8 @@ ANYTHING: Schema = {}
 
 _MOST_TEXT = 4096
 _MOST_ITEMS = 10_000
+# JSON can say halves of characters, which UTF-8 can't.
+_ODD = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
@@ -76,6 +78,18 @@ class Invalid(Exception):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}" if self.place else self.reason
+
+
+def _bounds(least: float | None, most: float | None) -> dict[str, Any]:
+    bounds = {"minimum": least, "maximum": most}
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _described(schema: dict[str, Any], meaning: str, more: Mapping[str, Any]) -> Schema:
+    if meaning:
+        schema["description"] = meaning
+    schema.update(more)
+    return schema
 
 
 def text(meaning: str = "", *, least: int = 0, most: int = _MOST_TEXT, **more: Any) -> Schema:
@@ -167,18 +181,6 @@ DONE: Schema = record({"ok": truth(), "warning": text()}, optional=("warning",))
 """What is answered where there is nothing to say but that it is done."""
 
 
-def _bounds(least: float | None, most: float | None) -> dict[str, Any]:
-    bounds = {"minimum": least, "maximum": most}
-    return {name: bound for name, bound in bounds.items() if bound is not None}
-
-
-def _described(schema: dict[str, Any], meaning: str, more: Mapping[str, Any]) -> Schema:
-    if meaning:
-        schema["description"] = meaning
-    schema.update(more)
-    return schema
-
-
 def check(schema: Schema, value: Any, place: str = "") -> None:
     """
     Check a value that came as JSON.
@@ -218,8 +220,8 @@ def _checkSize(schema: Schema, value: Any, place: str, word: str, what: str) -> 
         raise Invalid(place, f"at least {least} {what}")
     if most is not None and len(value) > most:
         raise Invalid(place, f"at most {most} {what}")
-    if isinstance(value, str) and "\0" in value:
-        raise Invalid(place, "a NUL character stands in it")
+    if isinstance(value, str) and _ODD.search(value):
+        raise Invalid(place, "a character stands in it that can't be written down")
 
 
 def _checkBounds(schema: Schema, value: float, place: str) -> None:
