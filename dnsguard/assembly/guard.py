@@ -23,12 +23,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.control import controlSettings, makeControl
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
+from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
@@ -64,6 +66,7 @@ class Guard(MultiService):
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
+    @ivar control: The control API, if it is served.
     @ivar rebuilds: How often a policy was made anew, and published.
     """
 
@@ -120,6 +123,8 @@ class Guard(MultiService):
         self.blocklists.setServiceParent(self)
         self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
         self.listeners.setServiceParent(self)
+        self.control: ControlService | None = None
+        self._serveControl(config)
 
     # What is put together once, and again when it changes.
 
@@ -156,6 +161,11 @@ class Guard(MultiService):
         if log is not None:
             log.setServiceParent(self)
 
+    def _serveControl(self, config: Config) -> None:
+        self.control = makeControl(self, config, self._reactor, self._now)
+        if self.control is not None:
+            self.control.setServiceParent(self)
+
     def _subscriberFailed(self, reason: Exception) -> None:
         self.log.failure("somebody couldn't take a new policy", Failure(reason))
 
@@ -172,6 +182,20 @@ class Guard(MultiService):
         changing.addErrback(
             lambda reason: self.log.failure("lists were refreshed, but not taken over", reason)
         )
+
+    def refreshLists(self) -> Deferred[None]:
+        """
+        Fetch all lists anew, and put them into force.
+
+        @return: Fires when that is done; fails with L{PolicyError} when nothing
+            has changed because of a list.
+        """
+
+        async def refresh() -> None:
+            lists = await self.blocklists.refresh()
+            await self._publish(self.config, lists)
+
+        return self._changing.run(lambda: Deferred.fromCoroutine(refresh()))
 
     async def _publish(self, config: Config, lists: BlockLists) -> None:
         """
@@ -209,7 +233,12 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
-        await self._changeListeners(config)
+        await self._changeControl(self.config, config)
+        try:
+            await self._changeListeners(config)
+        except ListenError:
+            await self._changeControl(config, self.config)
+            raise
         # From here on nothing fails.
         await self._changeRequestLog(config)
         self._changeUpstreams(config)
@@ -242,6 +271,22 @@ class Guard(MultiService):
             self.listeners = before
             before.setServiceParent(self)
             raise
+
+    async def _changeControl(self, before: Config, config: Config) -> None:
+        """
+        Serve the API elsewhere, or otherwise. If that can't be done, serve it as
+        before.
+        """
+        control = self.control
+        if config.control == before.control:
+            return
+        if control is None:
+            self._serveControl(config)
+        elif config.control.enabled:
+            await control.change(controlSettings(config))
+        else:
+            await maybeDeferred(control.disownServiceParent)
+            self.control = None
 
     async def _changeRequestLog(self, config: Config) -> None:
         if config.requestLog == self.config.requestLog:

@@ -48,7 +48,7 @@ _KEYS: dict[str, str] = {
     },
     "logging.trace_events": _LATER,
     "query_store": _LATER,
-    "control": _LATER,
+    "control.errors": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,
     "ui": _LATER,

@@ -158,6 +158,15 @@ class ControlChannel(HTTPChannel):
         self._deadline = None
         self.transport.abortConnection()
 
+    def closeWhenIdle(self) -> None:
+        """
+        End the connection, after the answer that is under way.
+        """
+        if self._handlingRequest:
+            self.persistent = 0
+        else:
+            self.transport.loseConnection()
+
     def _cancel(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -168,7 +177,7 @@ class ControlChannel(HTTPChannel):
         The connection is no more.
         """
         self._cancel()
-        self.factory.left(self._address)
+        self.factory.left(self, self._address)
         super().connectionLost(reason)
 
 
@@ -188,6 +197,7 @@ class ControlFactory(Site):
         self.noisy = False
         self.connections: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
+        self._channels: set[ControlChannel] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -202,16 +212,25 @@ class ControlFactory(Site):
             return None
         self.connections[address] += 1
         channel = ControlChannel(address)
+        self._channels.add(channel)
         channel.factory = self
         channel.site = self
         channel.callLater = self.reactor.callLater
         channel.timeOut = self.timeOut
         return channel
 
-    def left(self, address: str) -> None:
+    def closeIdle(self) -> None:
+        """
+        Close all connections; those that wait for an answer when they have it.
+        """
+        for channel in list(self._channels):
+            channel.closeWhenIdle()
+
+    def left(self, channel: ControlChannel, address: str) -> None:
         """
         A connection is no more.
         """
+        self._channels.discard(channel)
         self.connections[address] -= 1
         if self.connections[address] <= 0:
             del self.connections[address]
