@@ -191,11 +191,12 @@ class Guard(MultiService):
             has changed because of a list.
         """
 
-        async def refresh() -> None:
-            lists = await self.blocklists.refresh()
-            await self._publish(self.config, lists)
+        def publish(lists: BlockLists) -> Deferred[None]:
+            return self._changing.run(
+                lambda: Deferred.fromCoroutine(self._publish(self.config, lists))
+            )
 
-        return self._changing.run(lambda: Deferred.fromCoroutine(refresh()))
+        return self.blocklists.refresh().addCallback(publish)
 
     async def _publish(self, config: Config, lists: BlockLists) -> None:
         """

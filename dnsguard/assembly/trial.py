@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
-from dnsguard.answer import Answer, Outcome
+from dnsguard.answer import Outcome
 from dnsguard.control.upstreams import Trial
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.forwarder import ForwardingResolver
@@ -41,11 +41,8 @@ async def _try(reactor: Any, address: UpstreamAddress, qname: bytes, type: int) 
     forwarder = ForwardingResolver(upstreams, clock=reactor, timeout=SECONDS)
     began = reactor.seconds()
     try:
-        asking: Deferred[Answer | None] = maybeDeferred(
-            forwarder.answer,  # type: ignore[arg-type]
-            ClientQuery(qname, type),
-        )
-        answer = await asking
+        asked = forwarder.answer(ClientQuery(qname, type))
+        answer = await asked if isinstance(asked, Deferred) else asked
     finally:
         await forwarder.close()
     seconds = reactor.seconds() - began
