@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 import dnsguard
+from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.trial import tryUpstream
 from dnsguard.config.model import Config
 from dnsguard.control.audit import AuditLog
@@ -24,6 +25,10 @@ from dnsguard.control.auth import Authenticator
 from dnsguard.control.blocklists import BlocklistFamily, ListSettings
 from dnsguard.control.caching import CacheFamily
 from dnsguard.control.channel import ControlFactory
+from dnsguard.control.config.editor import ConfigEditor, Origin
+from dnsguard.control.config.family import ConfigFamily
+from dnsguard.control.config.history import History
+from dnsguard.control.config.people import PeopleFamily
 from dnsguard.control.explaining import ExplainFamily
 from dnsguard.control.pauses import PauseFamily
 from dnsguard.control.reloading import ReloadFamily
@@ -132,6 +137,12 @@ class _Room:
             ) from None
         return service
 
+    def origin(self) -> Origin:
+        """
+        Where the configuration comes from.
+        """
+        return Origin(self.reload.source, self.reload.environ)
+
     def attempt(self) -> Deferred[Outcome]:
         """
         Reload.
@@ -181,6 +192,10 @@ def families(room: _Room) -> Iterator[Family]:
         lambda address, qname, type: tryUpstream(reactor, address, qname, type),
         reactor,
     )
+    history = History(room.folder / "history", lambda: guard.config.control.historySize)
+    editor = ConfigEditor(room.origin, problemsOf, room.attempt, history, room.inThread, room.now)
+    yield ConfigFamily(editor, room.origin, room.inThread)
+    yield PeopleFamily(editor, lambda: guard.config)
 
 
 def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:

@@ -27,6 +27,7 @@ from dnsguard.assembly.control import controlSettings, makeControl
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
@@ -34,8 +35,7 @@ from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
-from dnsguard.policy.domainset import DomainSet
-from dnsguard.policy.problems import InvalidPolicy, Problems
+from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import newStore, pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
@@ -322,28 +322,6 @@ class Guard(MultiService):
         self.server.pending.close()
         await maybeDeferred(super().stopService)
         await self.forwarder.close()
-
-
-def problemsOf(config: Config) -> tuple[PolicyError, ...]:
-    """
-    Find all that is wrong with a configuration besides its form, such as a
-    record that can't be read.
-
-    Waits for the disk, but for no list and no network.
-    """
-    problems = Problems()
-    nothing = DomainSet.build([])
-    attempts: list[Callable[[], object]] = [
-        lambda: makePolicy(config, nothing, time.time()),
-        lambda: upstreamSpecs(config),
-        lambda: listSources(config),
-    ]
-    for attempt in attempts:
-        try:
-            attempt()
-        except (PolicyError, InvalidPolicy) as problem:
-            problems.add(problem)
-    return tuple(problems)
 
 
 def makeService(config: Config, reactor: Any) -> Guard:

@@ -72,6 +72,7 @@ class Call:
     @ivar body: The JSON that came, as the route's schema has it; an empty dict
         where none is needed and none came.
     @ivar ifMatch: The ETag that what is changed must still have, or empty.
+    @ivar ifNoneMatch: The ETag of what the caller has already, or empty.
     """
 
     caller: Caller
@@ -79,6 +80,7 @@ class Call:
     query: Mapping[str, Any] = attrs.field(factory=dict)
     body: Any = attrs.field(factory=dict)
     ifMatch: str = ""
+    ifNoneMatch: str = ""
 
 
 @attrs.frozen

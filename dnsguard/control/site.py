@@ -173,7 +173,8 @@ class ControlSite:
                 dict(parameters),
                 readQuery(route, request.args),
                 readBody(route, request),
-                (request.getHeader(b"if-match") or b"").decode("latin-1").strip(),
+                _header(request, b"if-match"),
+                _header(request, b"if-none-match"),
             )
         except Invalid as problem:
             raise Refused(400, str(problem), field=problem.place) from None
@@ -247,6 +248,11 @@ def toJSON(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
         "utf-8", "replace"
     )
+
+
+def _header(request: Any, name: bytes) -> str:
+    value: bytes = request.getHeader(name) or b""
+    return value.decode("latin-1").strip().removeprefix("W/")
 
 
 def _noNumber(word: str) -> None:
