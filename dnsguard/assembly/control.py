@@ -20,6 +20,7 @@ import dnsguard
 from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.trial import tryUpstream
 from dnsguard.config.model import Config
+from dnsguard.control.access import AccessFamily
 from dnsguard.control.audit import AuditLog
 from dnsguard.control.auth import Authenticator
 from dnsguard.control.blocklists import BlocklistFamily, ListSettings
@@ -30,6 +31,7 @@ from dnsguard.control.config.family import ConfigFamily
 from dnsguard.control.config.history import History
 from dnsguard.control.config.people import PeopleFamily
 from dnsguard.control.explaining import ExplainFamily
+from dnsguard.control.passwords import PasswordFile
 from dnsguard.control.pauses import PauseFamily
 from dnsguard.control.reloading import ReloadFamily
 from dnsguard.control.route import Family
@@ -196,6 +198,14 @@ def families(room: _Room) -> Iterator[Family]:
     editor = ConfigEditor(room.origin, problemsOf, room.attempt, history, room.inThread, room.now)
     yield ConfigFamily(editor, room.origin, room.inThread)
     yield PeopleFamily(editor, lambda: guard.config)
+    yield AccessFamily(
+        room.authenticator,
+        room.tokenFile,
+        PasswordFile(room.folder / "password"),
+        room.audit,
+        room.inThread,
+        room.now,
+    )
 
 
 def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:

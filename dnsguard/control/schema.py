@@ -220,6 +220,8 @@ def _checkSize(schema: Schema, value: Any, place: str, word: str, what: str) -> 
         raise Invalid(place, f"at least {least} {what}")
     if most is not None and len(value) > most:
         raise Invalid(place, f"at most {most} {what}")
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        raise Invalid(place, "odd characters stand in it")
     if isinstance(value, str) and _ODD.search(value):
         raise Invalid(place, "a character stands in it that can't be written down")
 

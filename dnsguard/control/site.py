@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
 
+from dnsguard.control.auth import peerAddress
 from dnsguard.control.route import PREFIX, Call, Caller, Family, Refused, Reply, Role, Route
 from dnsguard.control.schema import Invalid, check, fromText
 from dnsguard.control.stream import sendPieces
@@ -133,7 +134,7 @@ class ControlSite:
     async def _answer(
         self, route: Route, bucket: Bucket | None, request: Any, parameters: Mapping[str, str]
     ) -> None:
-        caller = Caller("", Role.NOBODY, "")
+        caller = Caller("", Role.NOBODY, peerAddress(request))
         try:
             caller = self._admit(route, bucket, request)
             reply = await self._handled(route, self._call(route, caller, request, parameters))
@@ -148,7 +149,7 @@ class ControlSite:
         """
         Who is it, may they do this, and not too often?
         """
-        caller = Caller("", Role.NOBODY, "")
+        caller = Caller("", Role.NOBODY, peerAddress(request))
         if route.role is not Role.NOBODY:
             caller = self._doorman.identify(request)
             if caller.role is Role.NOBODY:

@@ -127,12 +127,18 @@ def _edited(text: str, patch: AnyMapping[str, Any]) -> str:
 
 def _mapIndent(text: str) -> int:
     """
-    Find how far the file indents: as its first indented key is.
+    Find how far the file indents: as its first map within a map does.
     """
+    outer = None
     for line in text.splitlines():
         bare = line.lstrip(" ")
-        if line != bare and bare and bare[0] not in "#-":
-            return min(max(len(line) - len(bare), 1), 8)
+        depth = len(line) - len(bare)
+        if not bare or bare.startswith("#"):
+            continue
+        if outer is not None and depth > outer and not bare.startswith("-"):
+            return min(depth - outer, 8)
+        opens = bare.split(" #")[0].rstrip().endswith(":") and not bare.startswith("-")
+        outer = depth if opens else None
     return 2
 
 

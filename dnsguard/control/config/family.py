@@ -88,7 +88,7 @@ class ConfigFamily:
             self.read,
             Role.VIEWER,
             "Show all that holds, defaults included. The answer's ETag is that of the file.",
-            response=record({"config": ANYTHING, "file": nullable(ANYTHING), "etag": text()}),
+            response=record({"config": ANYTHING, "file": ANYTHING, "etag": text()}),
             errors={304: "``If-None-Match`` names what is there."},
         )
         yield Route(
