@@ -30,7 +30,9 @@ from dnsguard.control.config.editor import ConfigEditor, Origin
 from dnsguard.control.config.family import ConfigFamily
 from dnsguard.control.config.history import History
 from dnsguard.control.config.people import PeopleFamily
+from dnsguard.control.describing import DescriptionFamily
 from dnsguard.control.explaining import ExplainFamily
+from dnsguard.control.openapi import openAPI
 from dnsguard.control.passwords import PasswordFile
 from dnsguard.control.pauses import PauseFamily
 from dnsguard.control.reloading import ReloadFamily
@@ -110,6 +112,7 @@ class _Room:
         self.tokenFile = TokenFile(self.folder / "tokens.json")
         self.audit = AuditLog(self.folder / "audit.jsonl", self.inThread, now)
         self.site: ControlSite | None = None
+        self._document: dict[str, Any] | None = None
         self.authenticator = Authenticator(
             configured=config.control.token,
             openOnLoopback=not config.control.requireToken,
@@ -150,6 +153,15 @@ class _Room:
         Reload.
         """
         return self.reload.attempt()
+
+    def document(self) -> dict[str, Any]:
+        """
+        The OpenAPI document.
+        """
+        if self._document is None:
+            assert self.site is not None
+            self._document = openAPI(self.site.families, dnsguard.__version__)
+        return self._document
 
     def counters(self) -> dict[str, int]:
         """
@@ -206,6 +218,7 @@ def families(room: _Room) -> Iterator[Family]:
         room.inThread,
         room.now,
     )
+    yield DescriptionFamily(room.document)
 
 
 def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:
