@@ -68,6 +68,13 @@ class VisibleEditable(editable_wheel.editable_wheel):
             self.mode = "compat"
 
 
+CLICKHOUSE = ["clickhouse-connect>=0.8", "lz4>=4", "urllib3>=2"]
+# There are no wheels for the smallest machines, whose queries are kept in memory.
+DUCKDB = [
+    f'{package}; platform_machine != "armv7l" and platform_machine != "armv6l"'
+    for package in ("duckdb>=1.2", "numpy>=1.26")
+]
+
 setup(
     name="dnsguard",
     version=VERSION,
@@ -112,15 +119,19 @@ setup(
         "zope.interface>=6",
         "attrs>=23.2",
         "click>=8.2",
+        "dnspython>=2.6",
         "PyYAML>=6",
         "treq>=24.9",
         "idna>=3.7",
         "google-re2>=1.1",
+        *CLICKHOUSE,
+        *DUCKDB,
     ],
     extras_require={
         "dev": [
             "Cython>=3.1",
             "docutils>=0.20",
+            "Pygments>=2.17",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "mypy-zope>=1.0",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from dnsguard.assembly.lists import listSources
+from dnsguard.assembly.querystore import exclusion
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamSpecs
 from dnsguard.config.model import Config
@@ -32,6 +33,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
     attempts: list[Callable[[], object]] = [
         lambda: makePolicy(config, nothing, time.time()),
         lambda: upstreamSpecs(config),
+        lambda: exclusion(config),
         lambda: listSources(config),
     ]
     for attempt in attempts:

@@ -47,7 +47,6 @@ _KEYS: dict[str, str] = {
         )
     },
     "logging.trace_events": _LATER,
-    "query_store": _LATER,
     "control.errors": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,

@@ -16,8 +16,14 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredLock,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -27,6 +33,9 @@ from dnsguard.config.problem import Place, Problem, Severity
 from dnsguard.errors import ConfigError, DNSGuardError
 
 __all__ = ["Apply", "Outcome", "ReloadService"]
+
+PATIENCE = 5.0
+"""How long stopping waits for a reload under way, in seconds."""
 
 Apply = Callable[[Config], "Deferred[None] | None"]
 """Goes over to a configuration; fails, with everything as it was, if it can't."""
@@ -65,7 +74,7 @@ class ReloadService(Service):
         self,
         load: Callable[[], Loaded],
         apply: Apply,
-        reactor: IReactorFromThreads,
+        reactor: Any,
         threadPool: Any,
         source: Source = Source(),  # noqa: B008
         environ: Mapping[str, str] | None = None,
@@ -74,7 +83,8 @@ class ReloadService(Service):
         @param load: Reads the configuration, in a thread; raises
             L{ConfigError}.
         @param apply: Goes over to it, in the reactor's thread.
-        @param reactor: Takes the signal over into its thread.
+        @param reactor: Tells the time and takes the signal over into its
+            thread.
         @param threadPool: Where C{load} is run.
         @param source: See the attribute.
         @param environ: See the attribute.
@@ -102,7 +112,7 @@ class ReloadService(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Let go of the signal; wait for a reload under way.
+        Let go of the signal; wait for a reload under way, though not for ever.
         """
         Service.stopService(self)
         self._again = False
@@ -110,7 +120,9 @@ class ReloadService(Service):
             signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
         if self._current is None:
             return succeed(None)
-        return DeferredList([self._current]).addCallback(lambda _: None)
+        waiting = DeferredList([self._current])
+        waiting.addTimeout(PATIENCE, self._reactor)  # Gives the reload up, too.
+        return waiting.addBoth(lambda _: None)
 
     def _hangUp(self, signum: int, frame: FrameType | None) -> None:
         """
@@ -171,6 +183,8 @@ class ReloadService(Service):
         try:
             loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
             await maybeDeferred(self._apply, loaded.config)
+        except CancelledError:
+            self.log.warn("reloading given up, as dnsguard stops")
         except DNSGuardError as error:
             if loaded is not None:
                 problems = loaded.explain(error)

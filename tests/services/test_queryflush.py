@@ -1,6 +1,6 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-Tests for L{dnsguard.services.queryflush}.
+Tests for L{dnsguard.services.queryflush} and L{dnsguard.querystore.delivery}.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class FakeStore:
         """
         if self.mode == "refuse":
             return fail(StoreError("fake", "told to"))
+        if self.mode == "break":
+            return fail(RuntimeError("defect"))
         if self.mode == "take but fail":
             self.keep(block)
             return fail(StoreError("fake", "told to"))
@@ -318,6 +320,19 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(5)
         self.expectSum()
 
+    def test_defectiveStore(self) -> None:
+        """
+        A store that fails as it mustn't costs no rows.
+        """
+        self.store.mode = "break"
+        self.record(3)
+        self.pass_(5)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.store.mode = "take"
+        self.pass_(5)
+        self.expect(3)
+        self.expectSum()
+
     def test_crash(self) -> None:
         """
         After a crash in an outage, what was spooled is stored before what comes
@@ -359,7 +374,7 @@ class QueryFlushTests(SynchronousTestCase):
         self.assertEqual(numbers["dropped_events"] + numbers["spooled_rows"], 30)
         self.store.mode = "take"
         self.pass_(40)
-        self.assertEqual(len(self.store.names) + self.service.lost, 30)
+        self.assertEqual(len(self.store.names) + self.service.deliveries.lost, 30)
         self.expectSum()
 
     def test_spoolThatCannotBe(self) -> None:
