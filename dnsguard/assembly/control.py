@@ -35,6 +35,7 @@ from dnsguard.control.explaining import ExplainFamily
 from dnsguard.control.openapi import openAPI
 from dnsguard.control.passwords import PasswordFile
 from dnsguard.control.pauses import PauseFamily
+from dnsguard.control.queries import QueryFamily
 from dnsguard.control.reloading import ReloadFamily
 from dnsguard.control.route import Family
 from dnsguard.control.service import ControlService, ControlSettings
@@ -160,7 +161,7 @@ class _Room:
         """
         if self._document is None:
             assert self.site is not None
-            self._document = openAPI(self.site.families, dnsguard.__version__)
+            self._document = openAPI(self.site.declared, dnsguard.__version__)
         return self._document
 
     def counters(self) -> dict[str, int]:
@@ -218,6 +219,13 @@ def families(room: _Room) -> Iterator[Family]:
         room.inThread,
         room.now,
     )
+    yield QueryFamily(
+        lambda: None if guard.queryStore is None else guard.queryStore.store,
+        lambda: None if guard.queryStore is None else guard.queryStore.tail,
+        lambda: _storeCounters(guard),
+        reactor,
+        room.now,
+    )
     yield DescriptionFamily(room.document)
 
 
@@ -236,12 +244,28 @@ def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:
         False,
         f"{len(statuses)} sources: {missing} missing, {waiting} not fetched yet, {old} old",
     )
+    if guard.queryStore is not None:
+        counters = guard.queryStore.flush.counters()
+        waiting = counters["waiting_rows"] + counters["spooled_rows"]
+        yield Dependency(
+            "query_store",
+            not guard.queryStore.flush.deliveries.isFailing,
+            False,
+            f"{waiting} rows wait",
+        )
     upstreams = guard.forwarder.upstreams.upstreams
     usable = sum(upstream.standing.usable(now) for upstream in upstreams)
     # Without any, what is local, cached or stale is answered all the same.
     yield Dependency(
         "upstreams", usable > 0 or not upstreams, True, f"{usable} of {len(upstreams)} usable"
     )
+
+
+def _storeCounters(guard: Guard) -> dict[str, int]:
+    if guard.queryStore is None:
+        names = ("buffer_size", "buffer_used", "dropped_events", "total_recorded")
+        return dict.fromkeys(names, 0)
+    return guard.queryStore.flush.counters()
 
 
 def _listSettings(config: Config) -> ListSettings:

@@ -26,17 +26,18 @@ _COMMON = {
 }
 
 
-def openAPI(families: Iterable[Family], version: str) -> dict[str, Any]:
+def openAPI(families: Iterable[tuple[Family, Iterable[Route]]], version: str) -> dict[str, Any]:
     """
     Make the document.
 
+    @param families: Families, and the routes that each declares.
     @param version: dnsguard's.
     """
     paths: dict[str, dict[str, Any]] = {}
     tags = []
-    for family in families:
+    for family, routes in families:
         tags.append({"name": family.name, "description": family.meaning})
-        for route in family.routes():
+        for route in routes:
             operations = paths.setdefault(route.canonical, {})
             operations[route.method.lower()] = _operation(route, family.name)
     return {

@@ -70,7 +70,8 @@ class ControlSite:
     All routes.
 
     @ivar app: The L{Klein} application.
-    @ivar routes: The routes, as declared.
+    @ivar declared: The families, and the routes that each declares.
+    @ivar routes: All routes.
     @ivar requests: How many requests were answered, by status.
     """
 
@@ -91,14 +92,14 @@ class ControlSite:
         self.app.url_map.merge_slashes = False
         self.app.url_map.strict_slashes = False
         self.routes: list[Route] = []
-        self.families = tuple(families)
+        self.declared = tuple((family, tuple(family.routes())) for family in families)
         self.requests: dict[int, int] = {}
         self._doorman = doorman
         self._scribe = scribe
         self._clock = clock
         self._taken: set[tuple[str, str]] = set()
-        for family in self.families:
-            for route in family.routes():
+        for _, routes in self.declared:
+            for route in routes:
                 self.add(route)
         self.app.handle_errors(HTTPException)(self._unrouted)
 

@@ -11,9 +11,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from zope.interface import implementer
 
 __all__ = ["sendPieces"]
+
+_log = Logger()
 
 
 @implementer(IPushProducer)
@@ -76,6 +79,10 @@ async def sendPieces(request: Any, pieces: AsyncIterator[bytes]) -> None:
         await sending
     except CancelledError:
         pass
+    except Exception:
+        # The status has been sent: that the answer is broken off says the rest.
+        _log.failure("an answer of the control API broke off")
+        request.channel.forceAbortClient()
     finally:
         if not request._disconnected:
             request.unregisterProducer()
