@@ -73,6 +73,7 @@ class Call:
         where none is needed and none came.
     @ivar ifMatch: The ETag that what is changed must still have, or empty.
     @ivar ifNoneMatch: The ETag of what the caller has already, or empty.
+    @ivar accept: The types of content that the caller takes, as it says so.
     """
 
     caller: Caller
@@ -81,6 +82,7 @@ class Call:
     body: Any = attrs.field(factory=dict)
     ifMatch: str = ""
     ifNoneMatch: str = ""
+    accept: str = ""
 
 
 @attrs.frozen

@@ -177,6 +177,7 @@ class ControlSite:
                 readBody(route, request),
                 _header(request, b"if-match"),
                 _header(request, b"if-none-match"),
+                _header(request, b"accept"),
             )
         except Invalid as problem:
             raise Refused(400, str(problem), field=problem.place) from None
