@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes as unquote
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import connectionDone
@@ -70,6 +71,22 @@ class ControlRequest(Request):
             self.channel.refuse(413)
             return
         super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """
+        Answer, unless the path is no text.
+        """
+        try:
+            unquote(self.path).decode("utf-8")
+        except UnicodeDecodeError:
+            body = b'{"error":"the path isn\'t UTF-8"}'
+            self.setResponseCode(400)
+            self.setHeader("Content-Type", "application/json")
+            self.setHeader("Content-Length", str(len(body)))
+            self.write(body)
+            self.finish()
+        else:
+            super().process()
 
     def getRequestHostname(self) -> bytes:
         """
