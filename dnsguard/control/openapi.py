@@ -96,7 +96,8 @@ def _inPath(name: str) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    content = {route.contentType: {"schema": dict(route.response)}}
+    kinds = (route.contentType, *route.otherTypes)
+    content = {kind: {"schema": dict(route.response)} for kind in kinds}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     reasons = {status: reason for status, reason in _COMMON.items() if _applies(route, status)}
     for status, reason in sorted({**reasons, **route.errors}.items()):

@@ -144,6 +144,7 @@ class Route:
     @ivar bodyNeeded: Must it come at all?
     @ivar response: What is answered with status 200.
     @ivar contentType: What the answer is, if it isn't JSON.
+    @ivar otherTypes: What else it may be.
     @ivar period: Seconds between calls that are let through, two at a time at
         most, whoever calls; 0: no limit.
     @ivar aliases: Full paths at which it is found as well.
@@ -163,6 +164,7 @@ class Route:
     bodyNeeded: bool = True
     response: Schema = ANYTHING
     contentType: str = "application/json"
+    otherTypes: tuple[str, ...] = ()
     period: float = 0.0
     aliases: tuple[str, ...] = ()
     errors: Mapping[int, str] = attrs.field(factory=dict)
