@@ -12,11 +12,11 @@ from typing import Any
 from dnsguard.control.route import Family, Role, Route
 from dnsguard.control.schema import record, text
 
-__all__ = ["openAPI"]
+__all__ = ["COMMON", "openAPI"]
 
 ERROR = {**record({"error": text("What is wrong, in words.")}, open=True)}
 
-_COMMON = {
+COMMON = {
     400: "Something in the request isn't as it has to be; ``field`` says what.",
     401: "A token is needed, or the one shown is wrong or has expired.",
     403: "The token's role isn't enough.",
@@ -24,6 +24,7 @@ _COMMON = {
     415: "The body isn't JSON.",
     429: "Too often; ``Retry-After`` says when to come back.",
 }
+"""What may be answered wherever it can be."""
 
 
 def openAPI(families: Iterable[tuple[Family, Iterable[Route]]], version: str) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _responses(route: Route) -> dict[str, Any]:
     kinds = (route.contentType, *route.otherTypes)
     content = {kind: {"schema": dict(route.response)} for kind in kinds}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
-    reasons = {status: reason for status, reason in _COMMON.items() if _applies(route, status)}
+    reasons = {status: reason for status, reason in COMMON.items() if _applies(route, status)}
     for status, reason in sorted({**reasons, **route.errors}.items()):
         responses[str(status)] = {"description": reason}
         if status >= 400 and "same answer" not in reason:
