@@ -19,7 +19,7 @@ _LATER = "known key, not supported by this version yet: ignored"
 
 _KEYS: dict[str, str] = {
     "logging.trace_events": _LATER,
-    "control": _LATER,
+    "control.errors": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,
     "ui": _LATER,
