@@ -116,6 +116,7 @@ setup(
         "treq>=24.9",
         "idna>=3.7",
         "google-re2>=1.1",
+        "prometheus-client>=0.20",
     ],
     extras_require={
         "dev": [

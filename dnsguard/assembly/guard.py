@@ -26,11 +26,13 @@ from dnsguard.assembly.chain import makeChain
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.metrics import makeExposition
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IReloadable, IReplayStore
+from dnsguard.observers.metrics import QueryMetrics
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
@@ -42,6 +44,7 @@ from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
+from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
 
 __all__ = ["Guard", "makeService", "problemsOf"]
@@ -65,6 +68,11 @@ class Guard(MultiService):
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
     @ivar rebuilds: How often a policy was made anew, and published.
+    @ivar reactor: The reactor.
+    @ivar queryMetrics: Counts queries.
+    @ivar lag: Measures how late the reactor is.
+    @ivar requestLog: Writes queries down, unless it is switched off.
+    @ivar exposition: All that is published of the server.
     """
 
     log = Logger()
@@ -78,7 +86,10 @@ class Guard(MultiService):
         self.setName("dnsguard")
         self.config = config
         self.rebuilds = 0
-        self._reactor = reactor
+        self.reactor = self._reactor = reactor
+        self.queryMetrics = QueryMetrics()
+        self.lag = ReactorLagService(reactor)
+        self.exposition = makeExposition(self)
         self._now = now
         self._changing = DeferredLock()
 
@@ -111,7 +122,8 @@ class Guard(MultiService):
 
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
-        self._requestLog: RequestLog | None = None
+        self.requestLog: RequestLog | None = None
+        self.lag.setServiceParent(self)
         self._logRequests(makeRequestLog(config, reactor))
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
@@ -151,8 +163,8 @@ class Guard(MultiService):
         self._reactor.stop()
 
     def _logRequests(self, log: RequestLog | None) -> None:
-        self._requestLog = log
-        self.server.observers = () if log is None else (log,)
+        self.requestLog = log
+        self.server.observers = (self.queryMetrics,) if log is None else (self.queryMetrics, log)
         if log is not None:
             log.setServiceParent(self)
 
@@ -246,7 +258,7 @@ class Guard(MultiService):
     async def _changeRequestLog(self, config: Config) -> None:
         if config.requestLog == self.config.requestLog:
             return
-        before = self._requestLog
+        before = self.requestLog
         self._logRequests(makeRequestLog(config, self._reactor))
         if before is not None:
             await maybeDeferred(before.disownServiceParent)
