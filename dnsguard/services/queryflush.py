@@ -279,7 +279,7 @@ class QueryFlushService(Service):
                     delivery.number = await self._inThread(self._spool.add, delivery.block)
                 except StoreError as reason:
                     # It may arrive yet; it is lost when it turns out not to.
-                    self._complain("spool", "{reason}", reason=reason)
+                    self._complain("spool", "query store: spool: {reason}", reason=reason)
             while self._waiting:
                 block = self._waiting.popleft()
                 await self._spoolOrLose(block)
@@ -296,7 +296,10 @@ class QueryFlushService(Service):
         except StoreError as reason:
             self.lost += len(block)
             self._complain(
-                "spool", "{reason}: {rows} rows lost so far", reason=reason, rows=self.lost
+                "spool",
+                "query store: spool: {reason}: {rows} rows lost so far",
+                reason=reason,
+                rows=self.lost,
             )
 
     def _deliver(self) -> None:
@@ -348,7 +351,7 @@ class QueryFlushService(Service):
                 number, block = found
                 self._delivery = _Delivery(block, number, now)
         except StoreError as reason:
-            self._complain("spool", "{reason}", reason=reason)
+            self._complain("spool", "query store: spool: {reason}", reason=reason)
         finally:
             if self._delivery is None and self._waiting:
                 self._delivery = _Delivery(self._waiting.popleft(), None, now)
@@ -372,7 +375,7 @@ class QueryFlushService(Service):
             if delivery.number is not None:
                 await self._inThread(self._spool.remove, delivery.number)
         except StoreError as reason:
-            self._complain("spool", "{reason}", reason=reason)
+            self._complain("spool", "query store: spool: {reason}", reason=reason)
         finally:
             self._spoolLock.release()
 
