@@ -68,6 +68,9 @@ class VisibleEditable(editable_wheel.editable_wheel):
             self.mode = "compat"
 
 
+CLICKHOUSE = ["clickhouse-connect>=0.8", "lz4>=4", "urllib3>=2"]
+DUCKDB = ["duckdb>=1.2", "numpy>=1.26"]
+
 setup(
     name="dnsguard",
     version=VERSION,
@@ -112,6 +115,7 @@ setup(
         "zope.interface>=6",
         "attrs>=23.2",
         "click>=8.2",
+        "dnspython>=2.6",
         "PyYAML>=6",
         "treq>=24.9",
         "idna>=3.7",
@@ -119,9 +123,14 @@ setup(
         "prometheus-client>=0.20",
     ],
     extras_require={
+        "clickhouse": CLICKHOUSE,
+        "duckdb": DUCKDB,
         "dev": [
+            *CLICKHOUSE,
+            *DUCKDB,
             "Cython>=3.1",
             "docutils>=0.20",
+            "Pygments>=2.17",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "mypy-zope>=1.0",

@@ -199,7 +199,9 @@ class IReplayStore(Interface):
 
         @param datagram: The request it answers.
         @param reply: The reply's octets, as sent over UDP and not truncated.
-        @param facts: A L{dnsguard.replay.entry.ReplayedAnswer}.
+        @param facts: A L{dnsguard.replay.entry.ReplayedAnswer}. One that doesn't
+            name its view, or names another policy's generation than the
+            present one, isn't kept.
         @param seconds: How long it may be replayed.
         @param now: Seconds of the server's clock.
         """
@@ -219,7 +221,9 @@ class IReplayStore(Interface):
 
     def drain():
         """
-        Take the records of queries replayed since the last call.
+        Take the records of queries replayed since the last call, those of
+        listener threads included: some ten thousands at most, and the rest by
+        the next call.
 
         @return: An L{IReplayBatch}.
         """

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 from twisted.python import logfile, usage
@@ -145,11 +146,8 @@ def makeService(
         Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
     applicationLog = _applicationLog(loaded.config, options.parent or {})
 
-    def apply(config: Config) -> Any:
-        applied = IReloadable(resolver).reloadConfiguration(config)
-        if applicationLog is not None:
-            applicationLog.configure(config.logging.format.value, config.logging.level.value)
-        return applied
+    def apply(config: Config) -> Deferred[None]:
+        return Deferred.fromCoroutine(_goOver(IReloadable(resolver), applicationLog, config))
 
     top = TopService(applicationLog, apply)
     if applicationLog is not None:
@@ -158,6 +156,15 @@ def makeService(
     ReloadService(again, apply, reactor, reactor.getThreadPool()).setServiceParent(top)
     resolver.setServiceParent(top)
     return top
+
+
+async def _goOver(resolver: Any, applicationLog: ApplicationLog | None, config: Config) -> None:
+    """
+    Put another configuration into force: all of it, or nothing.
+    """
+    await resolver.reloadConfiguration(config)
+    if applicationLog is not None:
+        applicationLog.configure(config.logging.format.value, config.logging.level.value)
 
 
 def _build(
@@ -187,15 +194,20 @@ def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog
 
     @param twistd: twistd's options.
     @return: L{None} where twistd is told to log in a way of its own.
+    @raise SystemExit: The log file can't be written.
     """
     if twistd.get("logger") or twistd.get("syslog"):
         return None
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
     stream: Stream = sys.stdout
     if name != "-":
-        stream = logfile.LogFile.fromFullPath(
-            name, rotateLength=_LOG_OCTETS, maxRotatedFiles=_LOG_FILES
-        )
+        try:
+            stream = logfile.LogFile.fromFullPath(
+                name, rotateLength=_LOG_OCTETS, maxRotatedFiles=_LOG_FILES
+            )
+        except OSError as error:
+            print(f"dnsguard: log file {name}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(1) from None
     elif not twistd.get("nodaemon", True):
         return None  # twistd refuses: a daemon has no standard output.
     return ApplicationLog(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Application, IService, IServiceMaker, Service
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, capturedLogs
@@ -37,12 +38,14 @@ class Resolver(Service):
 
     def __init__(self, config: Config) -> None:
         self.configs = [config]
+        self.result: Deferred[None] = succeed(None)
 
-    def reloadConfiguration(self, config: Config) -> None:
+    def reloadConfiguration(self, config: Config) -> Deferred[None]:
         """
         Note a configuration.
         """
         self.configs.append(config)
+        return self.result
 
 
 class Reactor(MemoryReactorClock):
@@ -146,6 +149,30 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertIs(self.resolvers[0].configs[-1], config)
         assert top.applicationLog is not None
         self.assertEqual(top.applicationLog.level, "error")
+
+    def test_failedReload(self) -> None:
+        """
+        When the resolver can't go over to it, the log doesn't either.
+        """
+        top = self.make()
+        self.resolvers[0].result = fail(PolicyError("cache", "no"))
+        applied = top.apply(loadText("logging: {level: error}").config)
+        assert applied is not None
+        self.failureResultOf(applied, PolicyError)
+        assert top.applicationLog is not None
+        self.assertEqual(top.applicationLog.level, "info")
+
+    def test_badLogFile(self) -> None:
+        """
+        A log file that can't be written is told in a line.
+        """
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            self.assertRaises(SystemExit, self.make, "", {"logfile": "/nonexistent/a.log"})
+        self.assertEqual(
+            errors.getvalue(),
+            "dnsguard: log file /nonexistent/a.log: No such file or directory\n",
+        )
 
     def test_badConfiguration(self) -> None:
         """

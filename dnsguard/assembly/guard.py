@@ -159,6 +159,10 @@ class Guard(MultiService):
         return self._changing.run(lambda: None)
 
     def _cannotListen(self, reason: Failure) -> None:
+        """
+        End the process. Ports that are taken were told of before; this is for
+        what happens to sockets that were bound.
+        """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
 
@@ -268,7 +272,8 @@ class Guard(MultiService):
             # All upstreams are made anew: they are set up by what changed.
             self._upstreams = upstreamFactory(config, self._reactor)
         self.forwarder.timeout = config.network.upstreamTimeout
-        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams))
+        used = self.forwarder.upstreams
+        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
     def _changeChain(self, config: Config) -> None:
         if config.cache == self.chain.settings:

@@ -100,5 +100,6 @@ def makeListeners(
         datagrams=ListenProtocol.UDP in settings.protocols,
         sockets=listenerCount(settings) if compiled else 1,
         makeListener=makeListener,
+        receiveBuffer=settings.receiveBuffer,
         replay=replay,
     )

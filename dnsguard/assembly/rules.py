@@ -51,21 +51,12 @@ def sourceURLs(config: Config) -> dict[str, str]:
     @return: Names by URL.
     """
     names: dict[str, str] = {}
-    taken: set[str] = set()
     for sources in (
         config.blocklists.sources,
         *(group.blocklist.sources for group in config.clientGroups),
     ):
         for source in sources:
-            if source.url in names:
-                continue
-            name = source.name
-            number = 2
-            while name in taken:
-                name = f"{source.name} ({number})"
-                number += 1
-            taken.add(name)
-            names[source.url] = name
+            names.setdefault(source.url, source.name)
     return names
 
 

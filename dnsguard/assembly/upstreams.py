@@ -61,10 +61,15 @@ def _specs(
     return specs
 
 
-def upstreamSet(config: Config, factory: UpstreamFactory) -> UpstreamSet:
+def upstreamSet(
+    config: Config, factory: UpstreamFactory, previous: UpstreamSet | None = None
+) -> UpstreamSet:
     """
-    Make the upstreams, keeping those that the factory made before.
+    Make the upstreams.
 
+    @param previous: Those in use: they are kept where they stay the same, and
+        what is known of their addresses is.
     @raise PolicyError: An address can't be asked.
     """
-    return factory.upstreamSet(upstreamSpecs(config), Strategy(config.resolverStrategy.value))
+    strategy = Strategy(config.resolverStrategy.value)
+    return factory.upstreamSet(upstreamSpecs(config), strategy, previous=previous)

@@ -185,7 +185,7 @@ def _elsewhere(name: str) -> str | None:
     """
     The only key of that name in another section, by its path.
     """
-    from dnsguard.config.model import Config
+    from dnsguard.config.model import Config  # It is made of what is declared here.
 
     paths = {text for text, _ in allPaths(Config) if text.rpartition(".")[2] == name}
     return paths.pop() if len(paths) == 1 else None

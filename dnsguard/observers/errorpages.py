@@ -26,6 +26,7 @@ PAGES: Mapping[str, str] = {
     "{problem}": "configuration-problem",
     "{problem}; left out": "local-record-error",
     "configuration not reloaded: the old one stays in force": "configuration-not-reloaded",
+    "reloading given up, as dnsguard stops": "configuration-not-reloaded",
     "data_directory changes when dnsguard is started again": "restart-needed",
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
@@ -59,12 +60,14 @@ PAGES: Mapping[str, str] = {
     "request log {path} can't be written: {reason}; {dropped} lines lost so far": (
         "request-log-not-written"
     ),
+    "request log: a line can't be made": "request-log-not-written",
     "errors aren't kept on disk: {reason}": "errors-not-kept",
     "metric {name} can't be read": "metric-unreadable",
     # The query store.
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",
-    "query store {store}: upkeep: {reason}": "querystore-upkeep-failed",
+    "query store: delivery failed": "querystore-insert-failed",
+    "query store upkeep: {reason}": "querystore-upkeep-failed",
     "query store: flush failed": "querystore-insert-failed",
     "query store: broken reply: {reason}": "querystore-process-failed",
     "query store: {text}": "querystore-process-failed",

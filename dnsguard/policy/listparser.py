@@ -110,24 +110,12 @@ class ListSummary:
 
 
 HOSTS_FILE_NAMES = frozenset(
-    [
-        b"localhost",
-        b"localhost.localdomain",
-        b"localhost4",
-        b"localhost4.localdomain4",
-        b"localhost6",
-        b"localhost6.localdomain6",
-        b"local",
-        b"broadcasthost",
-        b"ip6-localhost",
-        b"ip6-loopback",
-        b"ip6-localnet",
-        b"ip6-mcastprefix",
-        b"ip6-allnodes",
-        b"ip6-allrouters",
-        b"ip6-allhosts",
-        b"0.0.0.0",
-    ]
+    b"""
+    localhost localhost.localdomain localhost4 localhost4.localdomain4
+    localhost6 localhost6.localdomain6 local broadcasthost 0.0.0.0
+    ip6-localhost ip6-loopback ip6-localnet ip6-mcastprefix
+    ip6-allnodes ip6-allrouters ip6-allhosts
+    """.split()
 )
 """What every hosts file says of its own machine: neither names to block nor mistakes."""
 

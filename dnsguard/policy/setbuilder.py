@@ -274,30 +274,24 @@ def numbered(sources: list[tuple[str, int]], end: int, names: list[int]) -> list
     ]
 
 
-def assemble(
-    parts: Parts, makeIndex: Callable[[int, int, int, int], bytes | None], keys: Keys
-) -> bytes:
+MakeIndex = Callable[[int, int, int, int], bytes | None]
+"""
+Writes the index for a key, a mix, so many bits for the page's number and so
+many lines; or says L{None}: others, please.
+"""
+
+
+def assemble(parts: Parts, makeIndex: MakeIndex, keys: Keys) -> bytes:
     """
     Put a set together.
 
-    @param makeIndex: Writes the index for a key, a mix, so many bits for the
-        page and so many lines; or says L{None}: try other ones.
     @raise PolicyError: There are too many names for one set.
     """
     pageCount = len(parts.pages) // parts.pageSize
     pageBits = max(1, (pageCount - 1).bit_length()) if pageCount else 1
     if pageBits > MAX_PAGE_BITS:
         raise PolicyError("block lists", f"{parts.names} names are too many for one set")
-    load = LOAD
-    for attempt, (key, mix) in enumerate(keys, 1):
-        lines = max(1, -(-parts.names // load))
-        index = makeIndex(key, mix, pageBits, lines)
-        if index is not None:
-            break
-        if attempt >= _TRIES:
-            load = max(1, load // 2)
-    else:
-        raise PolicyError("block lists", "no key left to hash with")
+    key, mix, lines, index = _indexed(parts.names, pageBits, makeIndex, keys)
     meta = packMeta(parts.sources, parts.facts)
     metaSize = len(meta)
     indexOffset = -(-(HEADER_SIZE + metaSize) // 64) * 64
@@ -324,4 +318,23 @@ def assemble(
         sources=tuple(parts.sources),
         facts=parts.facts,
     )
-    return b"".join((header.pack(metaSize), *behind))
+    return b"".join((header.pack(meta), *behind))
+
+
+def _indexed(
+    names: int, pageBits: int, makeIndex: MakeIndex, keys: Keys
+) -> tuple[int, int, int, bytes]:
+    """
+    Write the index with the first key that serves.
+
+    @return: The key, the mix, the number of lines and the index.
+    """
+    load = LOAD
+    for attempt, (key, mix) in enumerate(keys, 1):
+        lines = max(1, -(-names // load))
+        index = makeIndex(key, mix, pageBits, lines)
+        if index is not None:
+            return key, mix, lines, index
+        if attempt >= _TRIES:
+            load = max(1, load // 2)
+    raise PolicyError("block lists", "no key left to hash with")

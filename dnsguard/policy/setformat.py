@@ -85,7 +85,7 @@ MAX_SOURCES = 4096
 PRIME = (1 << 61) - 1
 _MASK = (1 << 64) - 1
 
-_HEADER = struct.Struct("<8sIIQQIIIIBBHQQQQQQQI")
+_HEADER = struct.Struct("<8sIIQQIIIIBBHQQQQQII")
 
 _ALPHABET = b".-_0123456789abcdefghijklmnopqrstuvwxyz"
 CODES = {letter: code for code, letter in enumerate(_ALPHABET, 1)}
@@ -161,16 +161,16 @@ class Header:
     sources: tuple[SetSource, ...]
     facts: dict[str, Any]
 
-    def pack(self, metaSize: int) -> bytes:
+    def pack(self, meta: bytes) -> bytes:
         """
         Write the header's fixed part.
 
-        @param metaSize: Octets of the JSON text that follows it.
+        @param meta: The JSON text that follows it.
         """
         body = _HEADER.pack(
             MAGIC,
             VERSION,
-            metaSize,
+            len(meta),
             self.names,
             self.places,
             self.indexLines,
@@ -185,8 +185,7 @@ class Header:
             self.indexOffset,
             self.pagesOffset,
             self.size,
-            0,
-            0,
+            zlib.crc32(meta),
             self.checksum,
         )
         body = body.ljust(HEADER_SIZE - 4, b"\0")
@@ -212,32 +211,42 @@ def readHeader(buffer: Any, place: str) -> Header:
     (_, _, metaSize, names, places, lines, stored, pages, pageSize, bits, least, most) = (
         _HEADER.unpack_from(fixed)[:12]
     )
-    key, mix, indexOffset, pagesOffset, size, _, _, checksum = _HEADER.unpack_from(fixed)[12:]
+    key, mix, indexOffset, pagesOffset, size, metaChecksum, checksum = _HEADER.unpack_from(fixed)[
+        12:
+    ]
     if len(buffer) != size:
         raise PolicyError(place, f"compiled set of {len(buffer)} octets, should be {size}")
     sound = (
-        HEADER_SIZE + metaSize <= indexOffset
+        0 < key < PRIME
+        and mix & 1
+        and 0 < lines <= stored
+        and 1 <= bits <= MAX_PAGE_BITS
+        and SMALLEST_PAGE <= pageSize <= LARGEST_PAGE
+        and HEADER_SIZE + metaSize <= indexOffset
         and indexOffset + stored * 64 <= pagesOffset
         and pagesOffset + pages * pageSize == size
-        and indexOffset % 64 == 0
-        and SMALLEST_PAGE <= pageSize <= LARGEST_PAGE
-        and 1 <= bits <= MAX_PAGE_BITS
-        and 0 < lines <= stored
-        and 0 < key < PRIME
-        and mix & 1
     )
     if not sound:
         raise PolicyError(place, "compiled set with an impossible header")
-    try:
-        meta = json.loads(bytes(buffer[HEADER_SIZE : HEADER_SIZE + metaSize]))
-        sources = tuple(SetSource(**source) for source in meta["sources"])
-        facts = dict(meta["facts"])
-    except (ValueError, TypeError, KeyError):
-        raise PolicyError(place, "compiled set with a damaged list of sources") from None
+    meta = bytes(buffer[HEADER_SIZE : HEADER_SIZE + metaSize])
+    if zlib.crc32(meta) != metaChecksum:
+        raise PolicyError(place, "compiled set with a damaged list of sources")
+    sources, facts = _readMeta(meta, place)
     return Header(
         names, places, lines, stored, pages, pageSize, bits, least, most, key, mix,
         indexOffset, pagesOffset, size, checksum, sources, facts,
     )  # fmt: skip
+
+
+def _readMeta(text: bytes, place: str) -> tuple[tuple[SetSource, ...], dict[str, Any]]:
+    """
+    Read the part of the file that names the sources.
+    """
+    try:
+        meta = json.loads(text)
+        return tuple(SetSource(**source) for source in meta["sources"]), dict(meta["facts"])
+    except (ValueError, TypeError, KeyError):
+        raise PolicyError(place, "compiled set with a damaged list of sources") from None
 
 
 def packMeta(sources: Sequence[SetSource], facts: dict[str, Any]) -> bytes:

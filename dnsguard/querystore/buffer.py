@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.rows import (
@@ -101,7 +101,7 @@ class RowBuffer:
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[Any, int] = {}
-        self._entryIndexes: dict[int, int] = {}
+        self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         self._octets = 0
 
     @property
@@ -152,8 +152,7 @@ class RowBuffer:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        entries = batch.entries
-        facts = {number: self._entryIndex(number, entries[number]) for number in batch.hits}
+        facts = self._entryFacts(batch.hits, batch.entries)
         room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
         before = self.used
         leftOut, dropped = translate(
@@ -254,23 +253,37 @@ class RowBuffer:
             self._factIndexes[key] = index
         return index
 
+    def _entryFacts(
+        self, hits: Iterable[int], entries: Mapping[int, ReplayedAnswer]
+    ) -> dict[int, int]:
+        """
+        Give the places of the facts of replay entries in the block, or L{SKIP}.
+
+        The loop has no calls for entries met before in the block: there may be
+        as many of them as rows.
+        """
+        known = self._entryIndexes
+        facts = {}
+        for number in hits:
+            entry = entries[number]
+            met = known.get(number)
+            # The store may give the number of an entry it evicted to another.
+            if met is None or met[0] is not entry:
+                met = known[number] = (entry, self._entryIndex(number, entry))
+            facts[number] = met[1]
+        return facts
+
     def _entryIndex(self, number: int, entry: ReplayedAnswer) -> int:
         """
-        Give the place of a replay entry's facts in the block, or L{SKIP}.
+        Note a replay entry's facts, made now or for an earlier block.
         """
         kept = self._kept.get(number)
         if kept is None or kept[0] is not entry:
-            # The store gives the number of an entry it evicted to another.
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             kept = self._kept[number] = (entry, self._entryFragment(entry))
-            self._entryIndexes.pop(number, None)
-        index = self._entryIndexes.get(number)
-        if index is None:
-            made = kept[1]
-            index = SKIP if made is None else self._append(self._facts, made)
-            self._entryIndexes[number] = index
-        return index
+        made = kept[1]
+        return SKIP if made is None else self._append(self._facts, made)
 
     def _entryFragment(self, entry: ReplayedAnswer) -> bytes | None:
         """

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -152,6 +153,7 @@ class DuckDBStore:
     def __init__(
         self,
         reactor: Any,
+        pool: Any,
         path: Path,
         retention: float = 0.0,
         maxOctets: int = 0,
@@ -161,13 +163,16 @@ class DuckDBStore:
     ) -> None:
         """
         @param reactor: Provides
-            L{IReactorProcess<twisted.internet.interfaces.IReactorProcess>} and
-            L{IReactorTime<twisted.internet.interfaces.IReactorTime>}.
+            L{IReactorProcess<twisted.internet.interfaces.IReactorProcess>},
+            L{IReactorTime<twisted.internet.interfaces.IReactorTime>} and
+            L{IReactorThreads<twisted.internet.interfaces.IReactorThreads>}.
+        @param pool: A thread pool in which blocks are encoded.
 
         For the other parameters see
         L{dnsguard.querystore.duckfile.DuckFile}.
         """
         self._reactor = reactor
+        self._pool = pool
         self._path = path
         self._settings = {
             "retention": retention,
@@ -275,7 +280,9 @@ class DuckDBStore:
         """
 
         async def insert() -> None:
-            await self._request("insert", INSERT_SECONDS, block.encode())
+            # Megabytes to copy and sum up: not for the reactor.
+            octets = await deferToThreadPool(self._reactor, self._pool, block.encode)
+            await self._request("insert", INSERT_SECONDS, octets)
 
         return Deferred.fromCoroutine(insert())
 

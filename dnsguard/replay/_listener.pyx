@@ -19,6 +19,10 @@ from dnsguard.replay._store cimport CompiledReplayStore, dg_quit, dg_reader, dg_
 __all__ = ["DatagramWorker"]
 
 
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
+
+
 cdef extern from "loop.h" nogil:
     enum:
         DG_BATCH
@@ -126,7 +130,7 @@ cdef class DatagramWorker:
         if self.reader != NULL:
             dg_quit(self.reader)
         if self.wakeFileno > 0:
-            os.close(self.wakeFileno)
+            close(self.wakeFileno)
 
     def run(self):
         """

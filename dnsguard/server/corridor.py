@@ -373,15 +373,19 @@ class Corridor:
         if self._policies is not None and self._policies.current is not exchange.policy:
             return
         outcome = answer.outcome
+        view = query.view
         facts = ReplayedAnswer(
             query.qname,
             query.type,
             query.cls,
             Outcome.CACHED if outcome is Outcome.UPSTREAM else outcome,
             answer.rCode,
-            "" if query.view is None else query.view.groupID,
+            "" if view is None else view.groupID,
             answer.attribution,
             answer,
+            # A server without policies is one where everybody is treated alike.
+            0 if view is None else view.number,
+            0 if exchange.policy is None else exchange.policy.generation,
         )
         try:
             replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -105,21 +106,14 @@ class BlocklistService(Service):
         now: Callable[[], float] = time.time,
     ) -> BlocklistService:
         """
-        Make the service with all its usual parts.
+        Make the service with all its usual parts; see L{Fetcher} and
+        L{ListUpdater} for what isn't said here.
 
-        @param reactor: The reactor; its thread pool does what waits for disks.
-        @param agent: Asks servers; follows no redirects itself.
+        @param reactor: Its thread pool does what waits for disks.
         @param folder: Where copies and the compiled set are kept; nobody
             else's.
-        @param timeout: Seconds for fetching one list.
-        @param maxSize: Octets that a list may have, unpacked.
-        @param failOnAny: Change nothing when one source fails.
         """
-        pool = reactor.getThreadPool()
-
-        def inThread(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-            return deferToThreadPool(reactor, pool, function, *args)
-
+        inThread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         store = ListStore(folder)
         fetcher = Fetcher(
             reactor, agent, store, inThread, timeout=timeout, maxSize=maxSize, now=now

@@ -216,15 +216,7 @@ class Fetcher:
         """
         Ask for a URL and follow redirects, a few, and never out of TLS.
         """
-        headers = {
-            b"User-Agent": [f"dnsguard/{__version__}".encode("ascii")],
-            b"Accept-Encoding": [b"gzip"],
-            b"Accept": [b"text/plain, */*;q=0.5"],
-        }
-        if known is not None and known.etag:
-            headers[b"If-None-Match"] = [known.etag.encode("latin-1")]
-        elif known is not None and known.modified:
-            headers[b"If-Modified-Since"] = [known.modified.encode("latin-1")]
+        headers = _headers(known)
         start = urlsplit(url)
         credentials = _credentials(start)
         for _ in range(MAX_REDIRECTS + 1):
@@ -253,6 +245,22 @@ class Fetcher:
                 raise PolicyError("", "a redirect from https to http")
             url = target
         raise PolicyError("", f"more than {MAX_REDIRECTS} redirects")
+
+
+def _headers(known: StoredCopy | None) -> dict[bytes, list[bytes]]:
+    """
+    What to send along: above all, which version we have (RFC 9110 §13.1).
+    """
+    headers = {
+        b"User-Agent": [f"dnsguard/{__version__}".encode("ascii")],
+        b"Accept-Encoding": [b"gzip"],
+        b"Accept": [b"text/plain, */*;q=0.5"],
+    }
+    if known is not None and known.etag:
+        headers[b"If-None-Match"] = [known.etag.encode("latin-1")]
+    elif known is not None and known.modified:
+        headers[b"If-Modified-Since"] = [known.modified.encode("latin-1")]
+    return headers
 
 
 def _credentials(parts: SplitResult) -> bytes:

@@ -1,76 +1,42 @@
 # -*- test-case-name: tests.services.test_queryflush -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-From the buffer to the store, whatever happens on the way.
+Empties the query store's buffer in time, and has the store look after itself.
 
-Blocks are delivered one at a time and in order. A block whose delivery fails or
-takes long is written to the spool, and so is every block behind it, until the
-store has caught up. Delivering a block twice does no harm, so when in doubt it is
-delivered again. What finds room neither in the store nor in the spool is counted.
+A service: it ticks, and leaves what may go wrong with a delivery to
+L{Deliveries<dnsguard.querystore.delivery.Deliveries>}.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
+from dnsguard.querystore.delivery import Deliveries
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 
 __all__ = ["QueryFlushService"]
 
-T = TypeVar("T")
-
 TICK = 1.0
 """Seconds between two looks at the buffer."""
 
-PATIENCE = 1.0
-"""Seconds that a delivery may take before its block is written to the spool."""
-
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-"""Seconds between two tries to reach a store that fails."""
-
 STOP_SECONDS = 5.0
 """Seconds that stopping waits for deliveries; the spool gets the rest."""
-
-COMPLAINT_SECONDS = 60.0
-"""The least time between two log lines about one trouble."""
-
-
-@attrs.define(eq=False)
-class _Delivery:
-    """
-    A block on its way.
-
-    @ivar number: Its number in the spool, or L{None} if it isn't there.
-    @ivar since: When it was sent off.
-    """
-
-    block: Block
-    number: int | None
-    since: float
 
 
 class QueryFlushService(Service):
     """
     Empties the buffer into the store.
 
-    @ivar delivered: Rows the store has taken.
-    @ivar lost: Rows that neither the store nor the spool had room for.
-    @ivar failures: Deliveries that failed.
+    @ivar deliveries: What has left the buffer.
     """
 
     log = Logger()
@@ -106,24 +72,16 @@ class QueryFlushService(Service):
         self._recorder = recorder
         self._buffer = recorder.buffer
         self._store = store
-        self._spool = spool
+        self.deliveries = Deliveries(store, spool, reactor, pool)
         self._reactor = reactor
-        self._pool = pool
         self._interval = interval
         self._batchSize = batchSize
         self._maintenanceInterval = maintenanceInterval
         self._tail = tail if tail is not None else LiveTail()
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = reactor
-        self._waiting: deque[Block] = deque()
-        self._delivery: _Delivery | None = None
-        self._delivering: Deferred[None] | None = None
         self._maintaining = False
-        self._spoolLock = DeferredLock()
-        self._nextFlush = self._nextMaintenance = self._retryAt = 0.0
-        self._pause = 0.0
-        self._complained: dict[str, float] = {}
-        self.delivered = self.lost = self.failures = 0
+        self._nextFlush = self._nextMaintenance = 0.0
 
     def counters(self) -> dict[str, int]:
         """
@@ -133,25 +91,15 @@ class QueryFlushService(Service):
         C{lost_rows}. C{dropped_events} is C{lost_rows} and what the buffer had
         no room for.
         """
-        buffer, spool = self._buffer, self._spool
-        waiting = sum(map(len, self._waiting))
-        if self._delivery is not None and self._delivery.number is None:
-            waiting += len(self._delivery.block)
+        buffer = self._buffer
         return {
             "buffer_size": buffer.capacity,
             "buffer_used": buffer.used,
             "buffer_octets": buffer.octets,
             "total_recorded": buffer.recorded,
             "left_out_events": buffer.leftOut,
-            "dropped_events": buffer.dropped + self.lost,
-            "lost_rows": self.lost,
-            "recovered_rows": spool.recoveredRows if spool else 0,
-            "delivered_rows": self.delivered,
-            "waiting_rows": waiting,
-            "spooled_rows": spool.rows if spool else 0,
-            "spooled_octets": spool.octets if spool else 0,
-            "broken_rows": spool.brokenRows if spool else 0,
-            "failed_deliveries": self.failures,
+            "dropped_events": buffer.dropped + self.deliveries.lost,
+            **self.deliveries.counters(),
             **self._store.counters(),
         }
 
@@ -185,34 +133,15 @@ class QueryFlushService(Service):
         End in order.
         """
         self._gather(always=True)
-        self._retryAt = 0.0
-        self._deliver()
-        delivering = self._delivering
-        if delivering is not None:
-            ended: Deferred[None] = Deferred()
-
-            def tell(result: None) -> None:
-                if not ended.called:
-                    ended.callback(None)
-
-            delivering.addCallback(tell)
-            try:
-                await ended.addTimeout(STOP_SECONDS, self._reactor)
-            except TimeoutError:
-                self._complain("stop", "query store {store} is slow; the rest is spooled")
-        if self._spool is not None:
-            await self._persist()
+        await self.deliveries.finish(STOP_SECONDS)
         await self._store.close()
-        if self._spool is None:
-            self.lost += sum(map(len, self._waiting))
-            self._waiting.clear()
 
     def _pressed(self) -> None:
         """
         The buffer fills faster than it is looked at.
         """
         self._gather()
-        self._deliver()
+        self.deliveries.deliver()
 
     def _tick(self) -> None:
         """
@@ -224,9 +153,7 @@ class QueryFlushService(Service):
             if due or self._tail:
                 self._nextFlush = now + self._interval
                 self._gather()
-            if self._spool is not None and self._isStuck(now):
-                self._detach(self._persist())
-            self._deliver()
+            self.deliveries.look()
             if now >= self._nextMaintenance and not self._maintaining:
                 self._nextMaintenance = now + self._maintenanceInterval
                 self._detach(self._maintain())
@@ -247,161 +174,12 @@ class QueryFlushService(Service):
         Take a block out of the buffer, unless too many rows wait already: then
         the buffer fills, and counts what it has no room for.
         """
-        waiting = sum(map(len, self._waiting))
-        if waiting >= self._buffer.capacity and not always:
+        if self.deliveries.waitingRows >= self._buffer.capacity and not always:
             return
         block = self._buffer.take()
         if block is not None:
-            self._waiting.append(block)
+            self.deliveries.add(block)
             self._tail.offer(block)
-
-    def _isStuck(self, now: float) -> bool:
-        """
-        Is the store slow or away, or not done with what was spooled?
-        """
-        if now < self._retryAt or (self._spool is not None and self._spool.blocks):
-            return bool(self._waiting)
-        return self._delivery is not None and now - self._delivery.since >= PATIENCE
-
-    def _inThread(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._pool, work, *arguments)
-
-    async def _persist(self) -> None:
-        """
-        Write what waits to the spool, in order: first the block on its way.
-        """
-        assert self._spool is not None
-        await self._spoolLock.acquire()
-        try:
-            delivery = self._delivery
-            if delivery is not None and delivery.number is None:
-                try:
-                    delivery.number = await self._inThread(self._spool.add, delivery.block)
-                except StoreError as reason:
-                    # It may arrive yet; it is lost when it turns out not to.
-                    self._complain("spool", "query store: spool: {reason}", reason=reason)
-            while self._waiting:
-                block = self._waiting.popleft()
-                await self._spoolOrLose(block)
-        finally:
-            self._spoolLock.release()
-
-    async def _spoolOrLose(self, block: Block) -> None:
-        """
-        Write a block to the spool, or count its rows as lost.
-        """
-        assert self._spool is not None
-        try:
-            await self._inThread(self._spool.add, block)
-        except StoreError as reason:
-            self.lost += len(block)
-            self._complain(
-                "spool",
-                "query store: spool: {reason}: {rows} rows lost so far",
-                reason=reason,
-                rows=self.lost,
-            )
-
-    def _deliver(self) -> None:
-        """
-        Deliver blocks until there are none or the store fails, unless that is
-        under way.
-        """
-        if self._delivering is not None or self._reactor.seconds() < self._retryAt:
-            return
-        self._delivering = running = Deferred.fromCoroutine(self._deliverAll())
-
-        def done(result: Any) -> None:
-            self._delivering = None
-            if isinstance(result, Failure):
-                self._unexpected(result)
-
-        running.addBoth(done)
-
-    async def _deliverAll(self) -> None:
-        """
-        Deliver blocks, the spooled ones first.
-        """
-        while await self._next():
-            delivery = self._delivery
-            assert delivery is not None
-            try:
-                await self._store.insert(delivery.block)
-            except StoreError as reason:
-                await self._undelivered(delivery, reason)
-                return
-            await self._done(delivery)
-
-    async def _next(self) -> bool:
-        """
-        Find the block whose turn it is.
-
-        @return: Is there one?
-        """
-        now = self._reactor.seconds()
-        if self._spool is None:
-            if self._waiting:
-                self._delivery = _Delivery(self._waiting.popleft(), None, now)
-            return self._delivery is not None
-        await self._spoolLock.acquire()
-        try:
-            # Under the lock, so that no block that came later gets in between.
-            found = await self._inThread(self._spool.first)
-            if found is not None:
-                number, block = found
-                self._delivery = _Delivery(block, number, now)
-        except StoreError as reason:
-            self._complain("spool", "query store: spool: {reason}", reason=reason)
-        finally:
-            if self._delivery is None and self._waiting:
-                self._delivery = _Delivery(self._waiting.popleft(), None, now)
-            self._spoolLock.release()
-        return self._delivery is not None
-
-    async def _done(self, delivery: _Delivery) -> None:
-        """
-        Note that a block arrived.
-        """
-        self.delivered += len(delivery.block)
-        self._delivery = None
-        if self._pause:
-            self._pause = 0.0
-            self._complained.pop("store", None)
-            self.log.info("query store {store} takes rows again", store=self._store.name)
-        if self._spool is None:
-            return
-        await self._spoolLock.acquire()
-        try:
-            if delivery.number is not None:
-                await self._inThread(self._spool.remove, delivery.number)
-        except StoreError as reason:
-            self._complain("spool", "query store: spool: {reason}", reason=reason)
-        finally:
-            self._spoolLock.release()
-
-    async def _undelivered(self, delivery: _Delivery, reason: StoreError) -> None:
-        """
-        Keep a block that didn't arrive, and try again later.
-        """
-        self.failures += 1
-        self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
-        self._retryAt = self._reactor.seconds() + self._pause
-        self._complain(
-            "store",
-            "query store {store} fails: {reason}; rows wait, DNS goes on",
-            reason=reason.reason,
-        )
-        if self._spool is None:
-            self._delivery = None
-            self._waiting.appendleft(delivery.block)
-            return
-        await self._spoolLock.acquire()
-        try:
-            self._delivery = None
-            if delivery.number is None:
-                await self._spoolOrLose(delivery.block)
-        finally:
-            self._spoolLock.release()
 
     async def _maintain(self) -> None:
         """
@@ -411,18 +189,7 @@ class QueryFlushService(Service):
         try:
             await self._store.maintain()
         except StoreError as reason:
-            self._complain(
-                "maintenance", "query store {store}: upkeep: {reason}", reason=reason.reason
-            )
+            # Once a minute at most, as upkeep is.
+            self.log.warn("query store upkeep: {reason}", reason=reason)
         finally:
             self._maintaining = False
-
-    def _complain(self, trouble: str, format: str, **fields: Any) -> None:
-        """
-        Log a trouble, unless that was done a moment ago.
-        """
-        now = self._reactor.seconds()
-        last = self._complained.get(trouble)
-        if last is None or now - last >= COMPLAINT_SECONDS:
-            self._complained[trouble] = now
-            self.log.warn(format, store=self._store.name, **fields)

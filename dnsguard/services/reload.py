@@ -15,8 +15,7 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -26,6 +25,9 @@ from dnsguard.config.problem import Problem, Severity
 from dnsguard.errors import ConfigError, DNSGuardError
 
 __all__ = ["Apply", "ReloadService"]
+
+PATIENCE = 5.0
+"""How long stopping waits for a reload under way, in seconds."""
 
 Apply = Callable[[Config], "Deferred[None] | None"]
 """Goes over to a configuration; fails, with everything as it was, if it can't."""
@@ -46,14 +48,15 @@ class ReloadService(Service):
         self,
         load: Callable[[], Loaded],
         apply: Apply,
-        reactor: IReactorFromThreads,
+        reactor: Any,
         threadPool: Any,
     ) -> None:
         """
         @param load: Reads the configuration, in a thread; raises
             L{ConfigError}.
         @param apply: Goes over to it, in the reactor's thread.
-        @param reactor: Takes the signal over into its thread.
+        @param reactor: Tells the time and takes the signal over into its
+            thread.
         @param threadPool: Where C{load} is run.
         """
         self.reloads = 0
@@ -76,7 +79,7 @@ class ReloadService(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Let go of the signal; wait for a reload under way.
+        Let go of the signal; wait for a reload under way, though not for ever.
         """
         Service.stopService(self)
         self._again = False
@@ -84,7 +87,9 @@ class ReloadService(Service):
             signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
         if self._current is None:
             return succeed(None)
-        return DeferredList([self._current]).addCallback(lambda _: None)
+        waiting = DeferredList([self._current])
+        waiting.addTimeout(PATIENCE, self._reactor)  # Gives the reload up, too.
+        return waiting.addBoth(lambda _: None)
 
     def _hangUp(self, signum: int, frame: FrameType | None) -> None:
         """
@@ -135,6 +140,8 @@ class ReloadService(Service):
         try:
             loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
             await maybeDeferred(self._apply, loaded.config)
+        except CancelledError:
+            self.log.warn("reloading given up, as dnsguard stops")
         except DNSGuardError as error:
             if loaded is not None:
                 self._tell(loaded.explain(error))

@@ -272,3 +272,22 @@ class MainTests(TestCase):
                 # Connected sockets take nothing from another address.
                 reply = askUDP(self.port, request("www.example.com"), host=address)
                 self.assertEqual(scan(reply).rCode, dns.OK)
+
+    def test_replaysWhatWasAsked(self) -> None:
+        """
+        What was asked before is answered from the replay store: it keeps what
+        the chain's answers allow, under the policy in force.
+        """
+        process = self.start(
+            self.config("request_log: {enabled: true, directory: logs, format: json}\n")
+        )
+        for _ in range(20):
+            self.rCode("www.example.com")
+        process.stop()
+        (path,) = self.folder.rglob("dns-requests-*.log")
+        replayed = [
+            line
+            for line in path.read_text().splitlines()
+            if '"qname":"www.example.com"' in line and '"network_write_ms"' not in line
+        ]
+        self.assertGreaterEqual(len(replayed), 17, path.read_text())

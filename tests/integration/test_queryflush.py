@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
+from dnsguard.querystore import delivery
 from dnsguard.querystore.duckdb import DuckDBStore
 from dnsguard.querystore.questions import Summary
 from dnsguard.querystore.recorder import QueryRecorder
@@ -53,9 +54,9 @@ from tests.support.events import eventOf
 queryflush.TICK = 0.05
 folder = Path(sys.argv[1])
 recorder = QueryRecorder(100000, Exclusion(), Anonymizer())
-store = DuckDBStore(reactor, folder / "queries.duckdb")
 pool = ThreadPool(0, 4)
 pool.start()
+store = DuckDBStore(reactor, pool, folder / "queries.duckdb")
 service = queryflush.QueryFlushService(
     recorder, store, Spool(folder / "spool", 1 << 24), reactor, pool, interval=0.1, batchSize=100
 )
@@ -81,9 +82,9 @@ class FlushTestCase(TestCase):
 
     def setUp(self) -> None:
         self.patch(queryflush, "TICK", INTERVAL)
-        self.patch(queryflush, "FIRST_PAUSE", INTERVAL)
-        self.patch(queryflush, "LONGEST_PAUSE", 4 * INTERVAL)
-        self.patch(queryflush, "PATIENCE", 2 * INTERVAL)
+        self.patch(delivery, "FIRST_PAUSE", INTERVAL)
+        self.patch(delivery, "LONGEST_PAUSE", 4 * INTERVAL)
+        self.patch(delivery, "PATIENCE", 2 * INTERVAL)
         self.pool = ThreadPool(0, 8, "flush-test")
         self.pool.start()
         self.addCleanup(self.pool.stop)
@@ -196,7 +197,7 @@ class ClickHouseFlushTests(FlushTestCase):
         self.server.start()
         await self.expectAll()
         self.assertEqual(self.service.counters()["dropped_events"], 0)
-        self.assertGreater(self.service.failures, 5)
+        self.assertGreater(self.service.deliveries.failures, 5)
 
     async def test_downForLong(self) -> None:
         """
@@ -221,7 +222,7 @@ class ClickHouseFlushTests(FlushTestCase):
         await self.wait()
         self.server.start()
         await self.expectAll()
-        self.assertEqual(self.service.delivered, 50)
+        self.assertEqual(self.service.deliveries.delivered, 50)
 
     async def test_wrongSchema(self) -> None:
         """
@@ -237,11 +238,11 @@ class ClickHouseFlushTests(FlushTestCase):
         run("CREATE TABLE flush.dns_queries (ts DateTime) ENGINE = MergeTree ORDER BY ts")
         self.begin(self.connect())
         self.record()
-        await self.until(lambda: self.service.failures > 1)
-        self.assertEqual(self.service.delivered, 0)
+        await self.until(lambda: self.service.deliveries.failures > 1)
+        self.assertEqual(self.service.deliveries.delivered, 0)
         run("RENAME TABLE flush.dns_queries TO flush.elsewhere")
         await self.expectAll()
-        self.assertEqual(self.service.delivered, 50)
+        self.assertEqual(self.service.deliveries.delivered, 50)
 
 
 class DuckDBFlushTests(FlushTestCase):
@@ -256,7 +257,7 @@ class DuckDBFlushTests(FlushTestCase):
         """
         However often the engine's process is killed, each row is stored once.
         """
-        store = DuckDBStore(reactor, self.folder / "queries.duckdb")
+        store = DuckDBStore(reactor, self.pool, self.folder / "queries.duckdb")
         self.patch(sys.modules[DuckDBStore.__module__], "FIRST_PAUSE", INTERVAL)
         self.begin(store)
         for _ in range(4):
@@ -294,7 +295,7 @@ class DuckDBFlushTests(FlushTestCase):
         for line in victim.stdout:
             recorded, delivered = map(int, line.split())
         victim.stdout.close()
-        self.begin(DuckDBStore(reactor, self.folder / "queries.duckdb"))
+        self.begin(DuckDBStore(reactor, self.pool, self.folder / "queries.duckdb"))
         self.patch(sys.modules[DuckDBStore.__module__], "FIRST_PAUSE", INTERVAL)
         self.record(1)
         await self.until(self.isQuiet)

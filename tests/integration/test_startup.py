@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
 import sys, types
 from twisted.application.service import Service
+from twisted.internet.defer import succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 import dnsguard
@@ -35,6 +36,7 @@ class Resolver(Service):
         log.info("serving")
     def reloadConfiguration(self, config):
         log.info("size {size}", size=config.cache.lruSize)
+        return succeed(None)
     def stopService(self):
         log.info("stopping")
 

@@ -95,7 +95,7 @@ def allFormats() -> Iterator[tuple[str, int, str | None]]:
 UNREADABLE = {
     # These log what they are given; who gives it is looked at instead.
     ("server.corridor", None),
-    ("services.queryflush", None),
+    ("querystore.delivery", None),
 }
 
 

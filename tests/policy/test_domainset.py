@@ -621,6 +621,18 @@ class FileTests(SynchronousTestCase):
             path.write_bytes(changed)
             self.refused(path)
 
+    def test_damagedSources(self) -> None:
+        """
+        So is any changed octet of what names the sources.
+        """
+        path = self.saved()
+        data = path.read_bytes()
+        for at in range(HEADER_SIZE, data.index(b"}", HEADER_SIZE)):
+            changed = bytearray(data)
+            changed[at] ^= 1
+            path.write_bytes(changed)
+            self.assertEqual(self.refused(path), "compiled set with a damaged list of sources")
+
     def test_damagedBody(self) -> None:
         """
         Any changed octet behind the header is noticed by verifying.

@@ -6,6 +6,7 @@ Tests for L{dnsguard.querystore.duckdb}, with a real process.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from dnsguard.errors import StoreError
 from dnsguard.querystore import duckdb
 from dnsguard.querystore.duckdb import DuckDBStore
 from dnsguard.querystore.questions import Summary
-from tests.support.storecontract import StoreContract, StoreFixture, sampleBlock
+from tests.support.storecontract import StoreContract, StoreFixture, hour, sampleBlock
 
 MISSING = "" if all(map(find_spec, ("duckdb", "numpy"))) else "needs the packages duckdb and numpy"
 
@@ -36,7 +37,7 @@ class DuckDBStoreTests(StoreContract, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
 
 
 class DuckDBFaultTests(StoreFixture, TestCase):
@@ -54,7 +55,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
 
     def signal(self, number: int) -> None:
         """
@@ -84,7 +85,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         await self.store.insert(block)
         self.signal(signal.SIGSTOP)
         waiting = self.store.insert(sampleBlock())
-        self.signal(signal.SIGKILL)
+        self.reactor.callLater(0.1, self.signal, signal.SIGKILL)
         problem: Any = await self.assertFailure(waiting, StoreError)
         self.assertIn("its process has ended", str(problem))
         await self.store.insert(block)
@@ -125,7 +126,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         process isn't started in a loop.
         """
         await self.store.insert(sampleBlock())
-        other = DuckDBStore(self.reactor, self.path)
+        other = DuckDBStore(self.reactor, self.pool, self.path)
         self.addCleanup(other.close)
         problem: Any = await self.assertFailure(other.start(), StoreError)
         self.assertIn("lock", str(problem))
@@ -148,3 +149,30 @@ class DuckDBFaultTests(StoreFixture, TestCase):
                 await self.assertFailure(deferred, StoreError)
             else:
                 await deferred
+
+    async def test_fullDisk(self) -> None:
+        """
+        On a full disk a block fails, and once there is room it is stored, once;
+        the engine, which gives its file up, is started again.
+        """
+        self.store = DuckDBStore(self.reactor, self.pool, self.path, checkpointOctets=1 << 20)
+        await self.store.start()
+        process = self.store._process
+        assert process is not None
+        assert process.transport is not None
+        # A file that can't grow over two megabytes stands for a full disk.
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(process.transport.pid, resource.RLIMIT_FSIZE, (2 << 20, unlimited))
+        stored = 0
+        block = hour(0, 10_000)
+        with self.assertRaises(StoreError):
+            while stored < 50:
+                await self.store.insert(block)
+                stored += 1
+                block = hour(stored, 10_000)
+        self.assertLess(stored, 50)
+        await process.ended
+        self.assertEqual(await self.total(), stored * 10_000)
+        await self.store.insert(block)
+        self.assertEqual(await self.total(), (stored + 1) * 10_000)
+        self.assertEqual(self.store.restarts, 1)

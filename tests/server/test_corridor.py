@@ -521,6 +521,7 @@ class ReplayTests(CorridorTestCase):
         self.assertEqual((facts.qname, facts.type, facts.cls), (WWW, 1, 1))
         self.assertIs(facts.outcome, Outcome.CACHED)
         self.assertEqual((facts.rCode, facts.groupID), (dns.OK, "192.0.2.7"))
+        self.assertEqual((facts.viewNumber, facts.generation), (1, 101))
         self.assertIs(facts.answer, self.observer.events[0].answer)
 
     def test_otherOutcomes(self) -> None:

@@ -1,6 +1,6 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-Tests for L{dnsguard.services.queryflush}.
+Tests for L{dnsguard.services.queryflush} and L{dnsguard.querystore.delivery}.
 """
 
 from __future__ import annotations
@@ -359,7 +359,7 @@ class QueryFlushTests(SynchronousTestCase):
         self.assertEqual(numbers["dropped_events"] + numbers["spooled_rows"], 30)
         self.store.mode = "take"
         self.pass_(40)
-        self.assertEqual(len(self.store.names) + self.service.lost, 30)
+        self.assertEqual(len(self.store.names) + self.service.deliveries.lost, 30)
         self.expectSum()
 
     def test_spoolThatCannotBe(self) -> None:

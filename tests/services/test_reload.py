@@ -11,16 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from dnsguard.config import Config, Loaded, loadText
 from dnsguard.errors import PolicyError
-from dnsguard.services.reload import ReloadService
+from dnsguard.services.reload import PATIENCE, ReloadService
 
 
 class InlinePool:
@@ -61,7 +59,6 @@ class InlinePool:
             call()
 
 
-@implementer(IReactorFromThreads)
 class Reactor(MemoryReactorClock):
     """
     A reactor whose thread is the only one.
@@ -228,3 +225,19 @@ class ReloadTests(SynchronousTestCase):
         self.service.request()
         self.turn()
         self.assertEqual(len(self.applied), 1)
+
+    def test_stopInTime(self) -> None:
+        """
+        A reload that doesn't end is given up, and stopping goes on.
+        """
+        self.service.startService()
+        self.result = Deferred()
+        self.service.request()
+        self.turn()
+        stopping = self.service.stopService()
+        with capturedLogs() as events:
+            self.reactor.advance(PATIENCE)
+        self.successResultOf(stopping)
+        self.assertEqual(len(events), 1)
+        self.assertIn("given up", events[0]["log_format"])
+        self.assertEqual((self.service.reloads, self.service.failures), (0, 1))

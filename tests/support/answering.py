@@ -94,6 +94,7 @@ class FakePolicy:
 
     def __init__(self, number: int = 1) -> None:
         self.number = number
+        self.generation = number + 100
         self.defaultView = View(number)
 
     def identify(self, address: bytes) -> tuple[Asker, View]:

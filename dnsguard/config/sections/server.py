@@ -15,7 +15,7 @@ import attrs
 
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind
-from dnsguard.config.quantities import Duration, Integer
+from dnsguard.config.quantities import Duration, Integer, Size
 
 __all__ = ["Listen", "ListenAddress", "ListenProtocol", "ServerConfig"]
 
@@ -121,6 +121,13 @@ class ServerConfig:
         meaning="""The largest UDP answer, whatever the client says it can take; a
             larger one is truncated and asked for again by TCP.""",
     )
+    receiveBuffer: int = key(
+        Size(most=1 << 30),
+        4 << 20,
+        meaning="""The octets of queries that the system may hold for each UDP socket, so that a
+            burst isn't lost; 0 leaves it alone. More than the system's limit
+            (``net.core.rmem_max``) takes privileges, without them the limit holds.""",
+    )
     readTimeout: float = key(
         Duration(least=0.1, most=3600),
         5.0,
@@ -155,7 +162,7 @@ class ServerConfig:
     maxInFlight: int = key(
         Integer(1, 1_000_000),
         10_000,
-        meaning="The most unanswered queries in total; further ones are dropped and counted.",
+        meaning="The most queries waiting for upstreams; further ones are answered SERVFAIL.",
     )
 
     def faults(self) -> Iterator[Fault]:

@@ -181,7 +181,8 @@ class NetworkConfig:
     upstreamTimeout: float = key(
         Duration(least=0.01, most=300),
         10.0,
-        meaning="How long one upstream may take over one query, connecting included.",
+        meaning="""How long a query may take, however many upstreams are tried for it. While
+            others are left, each gets a share of it, at most 2.5 s.""",
         deprecated=("upstream_timeout",),
     )
     upstreamBackoff: float = key(

@@ -1,0 +1,343 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+dnsguard and its peers on the same work, one after the other.
+
+Usage: C{python bench/compare.py [--work hot mixed cold blocked tcp] [--seconds 5]
+[--rounds 3] [--only NAME ...] [--realtime]}. One core for the server, another one
+for the load and the upstream. dnsguard runs whole, as C{twistd dnsguard} does,
+with a million names on its block lists, two client groups, and its queries
+counted and stored; the peers run as C{bench/peers.py} sets them up. Half of all
+queries have EDNS. Every answer is checked.
+
+What is printed is the median of the rounds, its ratio to the best of unbound,
+dnsdist and pdns-recursor in the same run, and the microseconds of CPU that an
+answer costs the server, which say most where the machine has other work.
+
+  - hot: 10,000 names, asked before
+  - mixed: 95 % of those, 5 % names nobody has asked for
+  - cold: names nobody has asked for
+  - blocked: as hot, and 30 % of the names are on a block list
+  - tcp: as hot, over 20 connections
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build, cpuSeconds, pinned  # noqa: E402
+from bench.peers import installed  # noqa: E402
+
+NAMES = 10_000
+LISTED = 1_000_000
+BEST_OF = ("unbound", "dnsdist", "pdns-recursor")
+
+WORK: dict[str, list[str]] = {
+    "hot": ["-n", str(NAMES), "-e", "50"],
+    "mixed": ["-n", str(NAMES), "-e", "50", "-m", "5"],
+    "cold": ["-u", "-e", "50"],
+    "blocked": ["-n", str(NAMES), "-e", "50", "-b", "30"],
+    "tcp": [],
+}
+
+Command = Callable[[Path, int, str], list[str]]
+"""Folder, port and kind of work in; command out."""
+
+
+class Server:
+    """
+    One server to be measured.
+
+    @ivar results: By kind of work: what each round gave.
+    """
+
+    def __init__(
+        self, name: str, command: Command, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.command = command
+        self.environment = {**os.environ, **(environment or {})}
+        self.results: dict[str, list[dict[str, Any]]] = {}
+
+    def measure(self, tools: Path, folder: Path, port: int, work: str, seconds: float) -> None:
+        """
+        Start it, warm it, load it, stop it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        process = subprocess.Popen(
+            self.command(folder, port, work),
+            preexec_fn=pinned(SERVER_CORE),
+            stdout=(folder / "output.log").open("wb"),
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=self.environment,
+        )
+        try:
+            await_(port)
+            if work == "blocked" and self.name.startswith("dnsguard"):
+                awaitBlocking(port)
+            load = tcp if work == "tcp" else flood
+            load(tools, port, work, 2.0, warm=True)
+            before = cpuSeconds(process.pid)
+            result = load(tools, port, work, seconds)
+            used = cpuSeconds(process.pid) - before
+            result["server_us"] = used / max(1, result["answered"]) * 1e6
+            result["server_cpu"] = used / seconds
+            result["rss"] = rss(process.pid)
+            self.results.setdefault(work, []).append(result)
+        except (subprocess.CalledProcessError, SystemExit) as reason:
+            print(f"{self.name}, {work}: {reason}", file=sys.stderr)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def median(self, work: str, key: str) -> float:
+        """
+        The middle one of its results.
+        """
+        return statistics.median(result[key] for result in self.results[work])
+
+
+def rss(process: int) -> float:
+    """
+    Resident megabytes of a process.
+    """
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def awaitBlocking(port: int) -> None:
+    """
+    Wait until the lists are in force: at a first start they are compiled while
+    dnsguard serves.
+    """
+    import time
+
+    from tests.support.process import askUDP, request
+
+    for _ in range(300):
+        if askUDP(port, request("ads1.example.org"))[3] & 15 == 3:
+            return
+        time.sleep(0.1)
+    sys.exit("the lists are not in force")
+
+
+def flood(tools: Path, port: int, work: str, seconds: float, warm: bool = False) -> dict[str, Any]:
+    """
+    Load a server over UDP, as much as it takes; gently, to warm it.
+    """
+    pace = ["-q", "20000", "-w", "64"] if warm else ["-w", "256", "-s", "8"]
+    kind = WORK[work]
+    if work == "cold":
+        # Names that weren't used to warm it.
+        kind = [*kind, "-f", "0" if warm else "1000000"]
+    done = subprocess.run(
+        [str(tools / "flood"), "-p", str(port), *kind, *pace, "-t", str(seconds)],
+        preexec_fn=pinned(LOAD_CORE),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def tcp(tools: Path, port: int, work: str, seconds: float, warm: bool = False) -> dict[str, Any]:
+    """
+    Load a server over TCP, by dnsperf.
+    """
+    questions = tools / "questions"
+    if not questions.exists():
+        questions.write_text("".join(f"host{n}.example.org A\n" for n in range(NAMES)))
+    done = subprocess.run(
+        [
+            *f"dnsperf -s 127.0.0.1 -p {port} -m tcp -d {questions}".split(),
+            *f"-l {seconds} -c 20 -q 400 -O suppress=timeout".split(),
+        ],
+        preexec_fn=pinned(LOAD_CORE),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    figures = dict(line.strip().split(":", 1) for line in done.stdout.splitlines() if ":" in line)
+    return {
+        "qps": float(figures["Queries per second"]),
+        "answered": int(figures["Queries completed"].split()[0]),
+        "lost": int(figures["Queries lost"].split()[0]),
+        "wrong": 0,
+        "p50_us": float("nan"),
+        "p99_us": float("nan"),
+    }
+
+
+def dnsguard(lists: Path) -> Command:
+    """
+    The whole of dnsguard.
+    """
+
+    def command(folder: Path, port: int, work: str) -> list[str]:
+        data = lists / "data"
+        (folder / "dnsguard.yaml").write_text(
+            f"""
+data_directory: {data}
+server:
+  listen: [127.0.0.1:{port}]
+  reuse_port_listeners: 1
+upstreams: [127.0.0.1:{UPSTREAM}]
+blocklists: {{sources: [{{name: million, url: {lists / "million.txt"}}}]}}
+client_identification:
+  enabled: true
+  clients:
+    - {{ip: 192.0.2.0/24, group_id: one}}
+    - {{ip: 198.51.100.0/24, group_id: two}}
+client_groups:
+  - {{id: one, blocklist: {{denylist: [one.example]}}}}
+  - {{id: two, blocklist: {{denylist: [two.example]}}}}
+cache: {{lru_size: 100000}}
+"""
+        )
+        return [
+            sys.executable,
+            "-c",
+            "from twisted.scripts.twistd import run; run()",
+            "-n",
+            "--pidfile=",
+            "dnsguard",
+            "--config",
+            str(folder / "dnsguard.yaml"),
+        ]
+
+    return command
+
+
+def blocking(name: str, folder: Path) -> list[str]:
+    """
+    Have a peer block the same names, where that is a matter of configuration.
+    """
+    names = [f"ads{number}.example.org" for number in range(NAMES)]
+    if name == "unbound":
+        path = folder / "unbound.conf"
+        zones = "".join(f'local-zone: "{each}" always_nxdomain\n' for each in names)
+        path.write_text(f"{path.read_text()}\nserver:\n{zones}")
+        return []
+    if name == "dnsmasq":
+        (folder / "blocked").write_text("".join(f"address=/{each}/\n" for each in names))
+        return [f"--conf-file={folder / 'blocked'}"]
+    raise SystemExit("left out, it isn't set up to block")
+
+
+def peerCommand(peer: Any) -> Command:
+    """
+    One of the peers.
+    """
+
+    def command(folder: Path, port: int, work: str) -> list[str]:
+        arguments = peer.configure(folder, port, UPSTREAM)
+        if work == "blocked":
+            arguments += blocking(peer.name, folder)
+        return [str(peer.path()), *arguments]
+
+    return command
+
+
+def servers(tools: Path, lists: Path) -> list[Server]:
+    """
+    All there are on this machine.
+    """
+    found = [
+        Server("C responder", lambda _, port, work: [str(tools / "responder"), "-p", str(port)]),
+        Server("dnsguard", dnsguard(lists)),
+        Server("dnsguard, pure Python", dnsguard(lists), {"DNSGUARD_PURE_PYTHON": "1"}),
+    ]
+    return found + [Server(peer.name, peerCommand(peer)) for peer in installed()]
+
+
+def table(work: str, chosen: list[Server]) -> None:
+    """
+    Print what came out, the fastest first.
+    """
+    measured = [server for server in chosen if work in server.results]
+    best = max(
+        (server.median(work, "qps") for server in measured if server.name in BEST_OF),
+        default=float("nan"),
+    )
+    print(
+        f"\n{work}\n{'server':22} {'answers/s':>10} {'ratio':>6} {'us CPU':>7} {'CPU':>5}", end=""
+    )
+    print(f" {'p50 us':>8} {'p99 us':>8} {'lost':>6} {'wrong':>6} {'RSS MB':>7}")
+    for server in sorted(measured, key=lambda each: -each.median(work, "qps")):
+        qps = server.median(work, "qps")
+        print(
+            f"{server.name:22} {qps:10.0f} {qps / best:6.2f}"
+            f" {server.median(work, 'server_us'):7.2f} {server.median(work, 'server_cpu'):5.2f}"
+            f" {server.median(work, 'p50_us'):8.0f} {server.median(work, 'p99_us'):8.0f}"
+            f" {server.median(work, 'lost'):6.0f} {server.median(work, 'wrong'):6.0f}"
+            f" {server.median(work, 'rss'):7.0f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """
+    Measure, and print a table for each kind of work.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
+    parser.add_argument("--work", nargs="*", default=list(WORK), choices=list(WORK))
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--realtime", action="store_true", help="keep other processes away")
+    options = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(HERE.parent)
+    with tempfile.TemporaryDirectory() as name:
+        tools = Path(name)
+        build(tools)
+        with (tools / "million.txt").open("w") as million:
+            million.writelines(f"ads{number}.example.org\n" for number in range(NAMES))
+            million.writelines(
+                f"listed-{number}.blocked.example\n" for number in range(LISTED - NAMES)
+            )
+        upstream = subprocess.Popen(
+            [str(tools / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE)
+        )
+        chosen = [
+            server
+            for server in servers(tools, tools)
+            if not options.only or server.name in options.only
+        ]
+        try:
+            for work in options.work:
+                if work == "tcp" and shutil.which("dnsperf") is None:
+                    print("tcp: left out, there is no dnsperf", file=sys.stderr)
+                    continue
+                for turn in range(options.rounds):
+                    for place, server in enumerate(chosen):
+                        folder = tools / f"{server.name}-{work}-{turn}"
+                        port = 5400 + 40 * turn + place
+                        server.measure(tools, folder, port, work, options.seconds)
+                table(work, chosen)
+        finally:
+            upstream.terminate()
+            upstream.wait()
+
+
+if __name__ == "__main__":
+    main()
