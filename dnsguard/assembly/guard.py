@@ -25,15 +25,16 @@ from zope.interface import implementer
 from dnsguard.assembly.chain import makeChain
 from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
-from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.logs import makeRequestLog, tracedEvents
 from dnsguard.assembly.metrics import makeExposition
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IReloadable, IReplayStore
+from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
 from dnsguard.observers.metrics import QueryMetrics
 from dnsguard.observers.requestlog import RequestLog
+from dnsguard.observers.trace import TraceEvent, Tracer
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
@@ -71,6 +72,7 @@ class Guard(MultiService):
     @ivar reactor: The reactor.
     @ivar queryMetrics: Counts queries.
     @ivar lag: Measures how late the reactor is.
+    @ivar tracer: Logs single queries while somebody wants to see them.
     @ivar requestLog: Writes queries down, unless it is switched off.
     @ivar exposition: All that is published of the server.
     """
@@ -89,6 +91,7 @@ class Guard(MultiService):
         self.reactor = self._reactor = reactor
         self.queryMetrics = QueryMetrics()
         self.lag = ReactorLagService(reactor)
+        self.tracer = Tracer(self._traceChanged)
         self.exposition = makeExposition(self)
         self._now = now
         self._changing = DeferredLock()
@@ -125,6 +128,8 @@ class Guard(MultiService):
         self.requestLog: RequestLog | None = None
         self.lag.setServiceParent(self)
         self._logRequests(makeRequestLog(config, reactor))
+        if config.logging.traceEvents:
+            self.tracer.trace(tracedEvents(config))
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
@@ -166,9 +171,28 @@ class Guard(MultiService):
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
 
+    def _observe(self) -> None:
+        """
+        Have queries noted by those who are there now.
+        """
+        observers: list[IQueryObserver] = [self.queryMetrics]
+        if self.requestLog is not None:
+            observers.append(self.requestLog)
+        if self.tracer.wants(TraceEvent.QUERY_RESOLUTION):
+            observers.append(self.tracer)
+        self.server.observers = tuple(observers)
+
+    def _traceChanged(self) -> None:
+        """
+        Tell who traces what it wants to know, and nothing else.
+        """
+        self._observe()
+        wanted = self.tracer.wants(TraceEvent.UPSTREAM_EXCHANGE)
+        self.forwarder.exchanges.trace = self.tracer.exchanged if wanted else None
+
     def _logRequests(self, log: RequestLog | None) -> None:
         self.requestLog = log
-        self.server.observers = (self.queryMetrics,) if log is None else (self.queryMetrics, log)
+        self._observe()
         if log is not None:
             log.setServiceParent(self)
 
@@ -228,6 +252,9 @@ class Guard(MultiService):
         await self._changeListeners(config)
         # From here on nothing fails.
         await self._changeRequestLog(config)
+        if config.logging.traceEvents != self.config.logging.traceEvents:
+            # What was switched on by hand stays on, unless this was changed.
+            self.tracer.trace(tracedEvents(config))
         self._changeUpstreams(config)
         self._changeChain(config)
         self.server.limits = serverLimits(config)
