@@ -63,6 +63,7 @@ PAGES: Mapping[str, str] = {
     "request log: a line can't be made": "request-log-not-written",
     "errors aren't kept on disk: {reason}": "errors-not-kept",
     "metric {name} can't be read": "metric-unreadable",
+    "metrics can't be written": "metric-unreadable",
     # The query store.
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",
