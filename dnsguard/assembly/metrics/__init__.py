@@ -6,7 +6,7 @@ metric.
 
 Each room's metrics are in a module of their own, as a tuple; a new room adds
 its tuple to L{METRICS}. Then it is served, described in C{docs/monitoring.rst}
-(write it anew with C{python -m dnsguard.assembly.metrics docs/monitoring.rst})
+(written anew by L{dnsguard.assembly.metrics.page})
 and checked by the tests.
 """
 

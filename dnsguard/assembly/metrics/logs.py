@@ -52,6 +52,18 @@ def _writer(name: str) -> Callable[[Any], int | None]:
     return read
 
 
+def _errors(guard: Any) -> Reading:
+    service = sibling("errors")(guard)
+    if service is not None:
+        for severity, count in service.errors.errors.items():
+            yield (severity,), count
+
+
+def _errorsDropped(guard: Any) -> int | None:
+    service = sibling("errors")(guard)
+    return None if service is None else service.dropped
+
+
 def _reloads(guard: Any) -> Reading:
     service = sibling("reload")(guard)
     if service is not None:
@@ -82,6 +94,27 @@ LOGS = (
         "dnsguard_application_log_failures_total",
         "Times that the application log couldn't be written at all.",
         _writer("failed"),
+    ),
+    Metric.counter(
+        "dnsguard_logged_errors_total",
+        "Warnings and errors logged, as far as the level of the log lets them through.",
+        _errors,
+        ("severity",),
+    ),
+    Metric.counter(
+        "dnsguard_error_file_dropped_total",
+        "Warnings and errors that couldn't be written to their file.",
+        _errorsDropped,
+    ),
+    Metric.counter(
+        "dnsguard_trace_lines_total",
+        "Lines about single queries, exchanges and refreshes.",
+        lambda guard: guard.tracer.written,
+    ),
+    Metric.counter(
+        "dnsguard_trace_suppressed_total",
+        "Such lines left out because there were too many.",
+        lambda guard: guard.tracer.suppressed,
     ),
     Metric.counter(
         "dns_querystore_recorded_total", "Rows put into the buffer.", _store("total_recorded")

@@ -67,4 +67,9 @@ PROCESS = (
         "The most threads there may be.",
         lambda guard: _threads(guard).max,
     ),
+    Metric.counter(
+        "dnsguard_metrics_failed_total",
+        "Times that a metric couldn't be read.",
+        lambda guard: guard.exposition.failures.total(),
+    ),
 )
