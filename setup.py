@@ -69,7 +69,11 @@ class VisibleEditable(editable_wheel.editable_wheel):
 
 
 CLICKHOUSE = ["clickhouse-connect>=0.8", "lz4>=4", "urllib3>=2"]
-DUCKDB = ["duckdb>=1.2", "numpy>=1.26"]
+# There are no wheels for the smallest machines, whose queries are kept in memory.
+DUCKDB = [
+    f'{package}; platform_machine != "armv7l" and platform_machine != "armv6l"'
+    for package in ("duckdb>=1.2", "numpy>=1.26")
+]
 
 setup(
     name="dnsguard",
@@ -121,13 +125,11 @@ setup(
         "idna>=3.7",
         "google-re2>=1.1",
         "prometheus-client>=0.20",
+        *CLICKHOUSE,
+        *DUCKDB,
     ],
     extras_require={
-        "clickhouse": CLICKHOUSE,
-        "duckdb": DUCKDB,
         "dev": [
-            *CLICKHOUSE,
-            *DUCKDB,
             "Cython>=3.1",
             "docutils>=0.20",
             "Pygments>=2.17",

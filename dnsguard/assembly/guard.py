@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -23,10 +23,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.assembly.chain import makeChain
-from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
+from dnsguard.assembly.listeners import (
+    makeListeners,
+    makeReplayStore,
+    serverLimits,
+    streamLimits,
+)
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog, tracedEvents
 from dnsguard.assembly.metrics import makeExposition
+from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
@@ -38,11 +44,13 @@ from dnsguard.observers.trace import TraceEvent, Tracer
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
-from dnsguard.replay import newStore, pathInUse
+from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
+from dnsguard.server.address import pack
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
+from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.reactorlag import ReactorLagService
@@ -68,6 +76,7 @@ class Guard(MultiService):
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
+    @ivar queryStore: The query store, unless there is none.
     @ivar rebuilds: How often a policy was made anew, and published.
     @ivar reactor: The reactor.
     @ivar queryMetrics: Counts queries.
@@ -109,7 +118,7 @@ class Guard(MultiService):
         )
         self.chain = makeChain(config, self.policies, self.forwarder, reactor)
 
-        self.replay: IReplayStore = newStore(payloadLimit=config.server.maxUDPSize)
+        self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
         self.server = GuardServerFactory(
@@ -125,11 +134,16 @@ class Guard(MultiService):
 
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
+        self._noting: list[IService] = []
+        self._noters: list[IQueryObserver] = []
+        self.queryStore: QueryStore | None = None
         self.requestLog: RequestLog | None = None
         self.lag.setServiceParent(self)
-        self._logRequests(makeRequestLog(config, reactor))
+        self._note(config)
+        self._startNoting()
         if config.logging.traceEvents:
             self.tracer.trace(tracedEvents(config))
+        CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
@@ -175,9 +189,7 @@ class Guard(MultiService):
         """
         Have queries noted by those who are there now.
         """
-        observers: list[IQueryObserver] = [self.queryMetrics]
-        if self.requestLog is not None:
-            observers.append(self.requestLog)
+        observers = [self.queryMetrics, *self._noters]
         if self.tracer.wants(TraceEvent.QUERY_RESOLUTION):
             observers.append(self.tracer)
         self.server.observers = tuple(observers)
@@ -190,11 +202,39 @@ class Guard(MultiService):
         wanted = self.tracer.wants(TraceEvent.UPSTREAM_EXCHANGE)
         self.forwarder.exchanges.trace = self.tracer.exchanged if wanted else None
 
-    def _logRequests(self, log: RequestLog | None) -> None:
-        self.requestLog = log
-        self._observe()
+    def _note(self, config: Config) -> list[IService]:
+        """
+        Log and store queries from now on as a configuration says.
+
+        @return: What noted them before, and is still to be stopped; until then
+            the new ones wait, with what they are told.
+        @raise PolicyError: What is to be left out can't be read.
+        """
+        identities = anonymizer(config)
+        store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
+        log = makeRequestLog(config, self._reactor, identities)
+        before, self._noting = self._noting, []
+        self._noters = []
+        if store is not None:
+            self._noters.append(store.recorder)
+            self._noting.append(store.service)
         if log is not None:
-            log.setServiceParent(self)
+            self._noters.append(log)
+            self._noting.append(log)
+        self.queryStore, self.requestLog = store, log
+        self._observe()
+        return before
+
+    def _startNoting(self) -> None:
+        for service in self._noting:
+            service.setServiceParent(self)
+
+    def _nameOf(self, address: str) -> str:
+        """
+        The configured name of a client.
+        """
+        asker, _ = self.policies.current.identify(pack(address))
+        return asker.clientName
 
     def _subscriberFailed(self, reason: Exception) -> None:
         self.log.failure("somebody couldn't take a new policy", Failure(reason))
@@ -242,6 +282,7 @@ class Guard(MultiService):
 
     async def _reload(self, config: Config) -> None:
         upstreamSpecs(config)
+        exclusion(config)
         lists = self.blocklists.lists
         sources = listSources(config)
         if sources != self.blocklists.sources:
@@ -251,7 +292,7 @@ class Guard(MultiService):
         policy = await self._make(config, lists)
         await self._changeListeners(config)
         # From here on nothing fails.
-        await self._changeRequestLog(config)
+        await self._changeNotes(config)
         if config.logging.traceEvents != self.config.logging.traceEvents:
             # What was switched on by hand stays on, unless this was changed.
             self.tracer.trace(tracedEvents(config))
@@ -286,13 +327,17 @@ class Guard(MultiService):
             before.setServiceParent(self)
             raise
 
-    async def _changeRequestLog(self, config: Config) -> None:
-        if config.requestLog == self.config.requestLog:
+    async def _changeNotes(self, config: Config) -> None:
+        """
+        Log and store otherwise. What was noted before is written first: a file
+        has one writer.
+        """
+        used = self.config
+        if (config.requestLog, config.queryStore) == (used.requestLog, used.queryStore):
             return
-        before = self.requestLog
-        self._logRequests(makeRequestLog(config, self._reactor))
-        if before is not None:
-            await maybeDeferred(before.disownServiceParent)
+        for service in self._note(config):
+            await maybeDeferred(service.disownServiceParent)
+        self._startNoting()
 
     def _changeUpstreams(self, config: Config) -> None:
         if config.network != self.config.network:
@@ -334,6 +379,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
     attempts: list[Callable[[], object]] = [
         lambda: makePolicy(config, nothing, time.time()),
         lambda: upstreamSpecs(config),
+        lambda: exclusion(config),
         lambda: listSources(config),
     ]
     for attempt in attempts:

@@ -46,7 +46,6 @@ _KEYS: dict[str, str] = {
             "hit_count_sample_rate",
         )
     },
-    "query_store": _LATER,
     "control": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,

@@ -68,6 +68,8 @@ PAGES: Mapping[str, str] = {
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",
     "query store: delivery failed": "querystore-insert-failed",
+    "query store: insert failed": "querystore-insert-failed",
+    "{warning}": "querystore-setting",
     "query store upkeep: {reason}": "querystore-upkeep-failed",
     "query store: flush failed": "querystore-insert-failed",
     "query store: broken reply: {reason}": "querystore-process-failed",

@@ -10,6 +10,7 @@ The loop itself is in C{loop.h}.
 import os
 import socket as sockets
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
@@ -86,6 +87,7 @@ cdef bytes packed(const dg_peer *peer):
     return PyBytes_FromStringAndSize(<const char *>octets, size)
 
 
+@cython.no_gc_clear  # the store must outlive the reader that is given back
 cdef class DatagramWorker:
     """
     Answers requests on one bound UDP socket from the replay store, and passes

@@ -5,6 +5,7 @@ Tests for the choice between the twins, in L{dnsguard.replay}.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,12 @@ class ChoiceTests(SynchronousTestCase):
     """
     Tests for L{pathInUse} and L{newStore}.
     """
+
+    def setUp(self) -> None:
+        """
+        The tests' own environment doesn't count.
+        """
+        self.patch(os, "environ", {})
 
     def withoutModules(self, *names: str) -> None:
         """
