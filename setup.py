@@ -180,6 +180,7 @@ setup(
         "klein>=23.12",
         "ruamel.yaml>=0.18",
         "argon2-cffi>=23.1",
+        "prometheus-client>=0.20",
         *CLICKHOUSE,
         *DUCKDB,
         "txredisapi>=1.4.11",

@@ -17,6 +17,7 @@ import dnsguard
 ROOT = Path(dnsguard.__file__).parent
 
 PURE = {
+    "histogram",
     "wire",
     "policy",
     "caching",

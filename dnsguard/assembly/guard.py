@@ -31,7 +31,8 @@ from dnsguard.assembly.listeners import (
     streamLimits,
 )
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
-from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.logs import makeRequestLog, tracedEvents
+from dnsguard.assembly.metrics import makeExposition
 from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.redis import Redis, changedRedis, makeRedis
@@ -42,6 +43,9 @@ from dnsguard.config.model import Config
 from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
+from dnsguard.observers.metrics import QueryMetrics
+from dnsguard.observers.requestlog import RequestLog
+from dnsguard.observers.trace import TraceEvent, Tracer
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import pathInUse
@@ -53,6 +57,7 @@ from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
+from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
 
 __all__ = ["Guard", "makeService", "problemsOf"]
@@ -80,6 +85,12 @@ class Guard(MultiService):
     @ivar control: The control API, if it is served.
     @ivar queryStore: The query store, unless there is none.
     @ivar rebuilds: How often a policy was made anew, and published.
+    @ivar reactor: The reactor.
+    @ivar queryMetrics: Counts queries.
+    @ivar lag: Measures how late the reactor is.
+    @ivar tracer: Logs single queries while somebody wants to see them.
+    @ivar requestLog: Writes queries down, unless it is switched off.
+    @ivar exposition: All that is published of the server.
     """
 
     log = Logger()
@@ -93,7 +104,11 @@ class Guard(MultiService):
         self.setName("dnsguard")
         self.config = config
         self.rebuilds = 0
-        self._reactor = reactor
+        self.reactor = self._reactor = reactor
+        self.queryMetrics = QueryMetrics()
+        self.lag = ReactorLagService(reactor)
+        self.tracer = Tracer(self._traceChanged)
+        self.exposition = makeExposition(self)
         self._now = now
         self._changing = DeferredLock()
 
@@ -130,11 +145,16 @@ class Guard(MultiService):
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
         self._noting: list[IService] = []
+        self._noters: list[IQueryObserver] = []
         self.queryStore: QueryStore | None = None
+        self.requestLog: RequestLog | None = None
+        self.lag.setServiceParent(self)
         self._note(config)
         self._startNoting()
         if self.redis is not None:
             self.redis.service.setServiceParent(self)
+        if config.logging.traceEvents:
+            self.tracer.trace(tracedEvents(config))
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
@@ -198,6 +218,23 @@ class Guard(MultiService):
             config, self.policies, self.forwarder, self._reactor, self.caches, self._store
         )
 
+    def _observe(self) -> None:
+        """
+        Have queries noted by those who are there now.
+        """
+        observers = [self.queryMetrics, self.caches.counter, *self._noters]
+        if self.tracer.wants(TraceEvent.QUERY_RESOLUTION):
+            observers.append(self.tracer)
+        self.server.observers = tuple(observers)
+
+    def _traceChanged(self) -> None:
+        """
+        Tell who traces what it wants to know, and nothing else.
+        """
+        self._observe()
+        wanted = self.tracer.wants(TraceEvent.UPSTREAM_EXCHANGE)
+        self.forwarder.exchanges.trace = self.tracer.exchanged if wanted else None
+
     def _note(self, config: Config) -> list[IService]:
         """
         Log and store queries from now on as a configuration says.
@@ -210,23 +247,16 @@ class Guard(MultiService):
         store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
         log = makeRequestLog(config, self._reactor, identities)
         before, self._noting = self._noting, []
-        observers: list[IQueryObserver] = []
+        self._noters = []
         if store is not None:
-            observers.append(store.recorder)
+            self._noters.append(store.recorder)
             self._noting.append(store.service)
         if log is not None:
-            observers.append(log)
+            self._noters.append(log)
             self._noting.append(log)
-        self.queryStore = store
-        self._observers = tuple(observers)
+        self.queryStore, self.requestLog = store, log
         self._observe()
         return before
-
-    def _observe(self) -> None:
-        """
-        Have queries noted by those who are there now.
-        """
-        self.server.observers = (self.caches.counter, *self._observers)
 
     def _startNoting(self) -> None:
         for service in self._noting:
@@ -322,6 +352,9 @@ class Guard(MultiService):
             raise
         # From here on nothing fails.
         await self._changeNotes(config)
+        if config.logging.traceEvents != self.config.logging.traceEvents:
+            # What was switched on by hand stays on, unless this was changed.
+            self.tracer.trace(tracedEvents(config))
         self._changeUpstreams(config)
         await self._changeRedis(redis)
         await self._changeCaches(config)

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.assembly.test_logs -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-From the configuration to the request log.
+From the configuration to the request log and to traces.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from dnsguard.config.model import Config
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.logfile import DailyFile
 from dnsguard.observers.requestlog import LogFormat, RequestLog
+from dnsguard.observers.trace import TraceEvent
 
-__all__ = ["makeRequestLog"]
+__all__ = ["makeRequestLog", "tracedEvents"]
+
+
+def tracedEvents(config: Config) -> tuple[TraceEvent, ...]:
+    """
+    Say what is traced.
+    """
+    return tuple(TraceEvent(event.value) for event in config.logging.traceEvents)
 
 
 def makeRequestLog(config: Config, reactor: Any, identities: Anonymizer) -> RequestLog | None:

@@ -20,16 +20,33 @@ from typing import Any, Protocol
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-__all__ = ["ApplicationLog", "LineWriter", "Stream", "jsonLine", "textLine"]
+__all__ = [
+    "LEVELS",
+    "RANKS",
+    "TRACED",
+    "WORDS",
+    "ApplicationLog",
+    "LineWriter",
+    "Stream",
+    "jsonLine",
+    "levelOf",
+    "messageOf",
+    "oneLine",
+    "textLine",
+    "timeOf",
+]
 
-_LEVELS = {
+LEVELS = {
     "debug": LogLevel.debug,
     "info": LogLevel.info,
     "warning": LogLevel.warn,
     "error": LogLevel.error,
 }
-_WORDS = {level: word for word, level in _LEVELS.items()} | {LogLevel.critical: "error"}
-_RANKS = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
+WORDS = {level: word for word, level in LEVELS.items()} | {LogLevel.critical: "error"}
+RANKS = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
+
+TRACED = "traced"
+"""The field of an event that somebody has asked to be traced: what kind it is."""
 
 _MOST_CHARACTERS = 8192
 
@@ -45,6 +62,19 @@ class Stream(Protocol):
     def write(self, text: str, /) -> object: ...
 
     def flush(self) -> object: ...
+
+
+class ErrorKeeper(Protocol):
+    """
+    Who keeps the errors among the events.
+    """
+
+    def __call__(self, event: LogEvent, /) -> None: ...
+
+    def setLevel(self, level: str) -> None:
+        """
+        Keep what is at least as serious as this, from now on.
+        """
 
 
 class LineWriter:
@@ -142,16 +172,24 @@ class ApplicationLog:
     A log observer that makes one line of each event that is serious enough.
 
     Other libraries' information, such as each port that Twisted opens, counts
-    as debugging.
+    as debugging. What somebody has asked to be traced is written at any level.
     """
 
-    def __init__(self, writer: LineWriter, format: str = "text", level: str = "info") -> None:
+    def __init__(
+        self,
+        writer: LineWriter,
+        format: str = "text",
+        level: str = "info",
+        errors: ErrorKeeper | None = None,
+    ) -> None:
         """
         @param writer: Takes the lines.
         @param format: C{text} or C{json}.
         @param level: C{error}, C{warning}, C{info} or C{debug}.
+        @param errors: Is told of every event, too, and of changes of the level.
         """
         self.writer = writer
+        self.errors = errors
         self.configure(format, level)
 
     def configure(self, format: str, level: str) -> None:
@@ -161,17 +199,21 @@ class ApplicationLog:
         self.format = format
         self.level = level
         self._line = jsonLine if format == "json" else textLine
-        self._least = _RANKS[_LEVELS[level]]
+        self._least = RANKS[LEVELS[level]]
+        if self.errors is not None:
+            self.errors.setLevel(level)
 
     def __call__(self, event: LogEvent) -> None:
         """
         Take one event. Any thread.
         """
-        if _RANKS.get(_level(event), 0) >= self._least:
+        if self.errors is not None:
+            self.errors(event)
+        if RANKS.get(levelOf(event), 0) >= self._least or TRACED in event:
             self.writer.write(self._line(event))
 
 
-def _level(event: LogEvent) -> Any:
+def levelOf(event: LogEvent) -> Any:
     """
     How serious an event is.
     """
@@ -183,7 +225,7 @@ def _level(event: LogEvent) -> Any:
     return level
 
 
-def _time(event: LogEvent) -> str:
+def timeOf(event: LogEvent) -> str:
     """
     When it was: RFC 3339 in UTC, with milliseconds.
     """
@@ -191,7 +233,7 @@ def _time(event: LogEvent) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _message(event: LogEvent) -> str:
+def messageOf(event: LogEvent) -> str:
     """
     What happened, in words; with the last line of a failure.
     """
@@ -214,7 +256,7 @@ def _traceback(event: LogEvent) -> str:
         return f"(no traceback: {error!r})"
 
 
-def _oneLine(text: str) -> str:
+def oneLine(text: str) -> str:
     """
     Make control characters visible: a name from a packet must not be able to
     begin a line of its own or to colour a terminal.
@@ -233,10 +275,10 @@ def textLine(event: LogEvent) -> str:
     traceback of a failure, indented.
     """
     source = event.get("log_namespace", "-")
-    word = _WORDS.get(event.get("log_level", LogLevel.info), "info")
-    line = f"{_time(event)} {word:7} [{source}] {_oneLine(_message(event))}"
+    word = WORDS.get(event.get("log_level", LogLevel.info), "info")
+    line = f"{timeOf(event)} {word:7} [{source}] {oneLine(messageOf(event))}"
     for row in _traceback(event).splitlines():
-        line += f"\n    {_oneLine(row)}"
+        line += f"\n    {oneLine(row)}"
     return line
 
 
@@ -246,9 +288,9 @@ def jsonLine(event: LogEvent) -> str:
     the event's own fields and C{traceback}.
     """
     record: dict[str, Any] = {
-        "time": _time(event),
-        "level": _WORDS.get(event.get("log_level", LogLevel.info), "info"),
-        "msg": _message(event),
+        "time": timeOf(event),
+        "level": WORDS.get(event.get("log_level", LogLevel.info), "info"),
+        "msg": messageOf(event),
         "logger": str(event.get("log_namespace", "")),
     }
     for name, value in event.items():

@@ -183,7 +183,7 @@ class Deliveries:
                     delivery.number = await self._inThread(self._spool.add, delivery.block)
                 except StoreError as reason:
                     # It may arrive yet; it is lost when it turns out not to.
-                    self._complain("spool", "{reason}", reason=reason)
+                    self._complain("spool", "query store: spool: {reason}", reason=reason)
             while self._waiting:
                 block = self._waiting.popleft()
                 await self._spoolOrLose(block)
@@ -200,7 +200,10 @@ class Deliveries:
         except StoreError as reason:
             self.lost += len(block)
             self._complain(
-                "spool", "{reason}: {rows} rows lost so far", reason=reason, rows=self.lost
+                "spool",
+                "query store: spool: {reason}: {rows} rows lost so far",
+                reason=reason,
+                rows=self.lost,
             )
 
     def deliver(self) -> None:
@@ -257,7 +260,7 @@ class Deliveries:
                 number, block = found
                 self._delivery = _Delivery(block, number, now)
         except StoreError as reason:
-            self._complain("spool", "{reason}", reason=reason)
+            self._complain("spool", "query store: spool: {reason}", reason=reason)
         finally:
             if self._delivery is None and self._waiting:
                 self._delivery = _Delivery(self._waiting.popleft(), None, now)
@@ -281,7 +284,7 @@ class Deliveries:
             if delivery.number is not None:
                 await self._inThread(self._spool.remove, delivery.number)
         except StoreError as reason:
-            self._complain("spool", "{reason}", reason=reason)
+            self._complain("spool", "query store: spool: {reason}", reason=reason)
         finally:
             self._spoolLock.release()
 

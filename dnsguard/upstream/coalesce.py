@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dnsguard.answer import Answer
-from dnsguard.upstream.exchange import Exchange, Group
+from dnsguard.upstream.exchange import Exchange, Group, Trace
 
 __all__ = ["Coalescer"]
 
@@ -25,6 +25,8 @@ class Coalescer:
 
     @ivar joined: Questions that shared an exchange.
     @ivar refused: Questions turned away because too much was under way.
+    @ivar trace: Is told what goes on in exchanges begun from now on; usually
+        L{None}.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Coalescer:
         """
         self.joined = 0
         self.refused = 0
+        self.trace: Trace | None = None
         self._clock = clock
         self._maxExchanges = maxExchanges
         self._maxWaiters = maxWaiters
@@ -70,7 +73,7 @@ class Coalescer:
             self.refused += 1
             return None
         now = self._clock.seconds()
-        exchange = Exchange(question, group, self._ended, now + timeout)
+        exchange = Exchange(question, group, self._ended, now + timeout, self.trace)
         self._underWay[question] = exchange
         answer = exchange.join()
         exchange.start(now)

@@ -98,6 +98,13 @@ class DatagramUpstream:
         self._closed = False
         ports.reader = self
 
+    @property
+    def ports(self) -> PortPool:
+        """
+        The sockets it is asked from.
+        """
+        return self._ports
+
     def send(self, attempt: Attempt) -> None:
         """
         Send the first datagram of an attempt.

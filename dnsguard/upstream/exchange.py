@@ -34,8 +34,15 @@ from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.reply import Reply
 from dnsguard.upstream.selection import Selector, Strategy
 from dnsguard.wire.edns import ExtendedError
+from dnsguard.wire.mnemonics import rCodeName
 
-__all__ = ["Exchange", "Group"]
+__all__ = ["Exchange", "Group", "Trace"]
+
+Trace = Callable[[bytes, int, str, str, float, int], object]
+"""
+Is told of each upstream asked: the question's name and type, the upstream's
+name, what became of it, how many seconds it took and which in a row it was.
+"""
 
 PATIENCE = 2.5
 """The longest wait for one upstream, in seconds, while there are others: those
@@ -92,6 +99,7 @@ class Exchange:
         "_last",
         "_over",
         "_reason",
+        "_trace",
         "_tried",
         "checkingDisabled",
         "deadline",
@@ -109,10 +117,12 @@ class Exchange:
         group: Group,
         ended: Callable[[Exchange], None],
         deadline: float,
+        trace: Trace | None = None,
     ) -> None:
         """
         @param ended: Called before the waiters are told, or when there are
             none left.
+        @param trace: Is told what goes on, if somebody wants to know.
         """
         self.question = question
         self.qname, self.tail, self.dnssecOK, self.checkingDisabled = question
@@ -120,6 +130,7 @@ class Exchange:
         self.deadline = deadline
         self.waiters: list[Deferred[Answer | None]] = []
         self._ended = ended
+        self._trace = trace
         self._attempts: list[Attempt] = []
         self._tried = 0
         self._last = -1
@@ -162,6 +173,8 @@ class Exchange:
         self._attempts.remove(attempt)
         upstream = self.group.upstreams[attempt.place].name
         code = reply.rCode
+        if self._trace is not None:
+            self._tell(attempt.place, rCodeName(code), now - attempt.asked)
         if code == dns.OK or code == dns.ENAME:
             self._finish(_answer(reply, upstream))
             return
@@ -179,6 +192,8 @@ class Exchange:
         """
         self._attempts.remove(attempt)
         self._reason = f"{self.group.upstreams[attempt.place].name}: {reason}"
+        if self._trace is not None:
+            self._tell(attempt.place, f"failed: {reason}", now - attempt.asked)
         self._goOn(now)
 
     def abandon(self) -> None:
@@ -206,6 +221,8 @@ class Exchange:
         if place is None:
             self.giveUp()
             return
+        if self._trace is not None:
+            self._tellSkipped(place, now)
         self._last = place
         left = len(self.group.upstreams) - self._tried.bit_count()
         if left > 1:
@@ -220,6 +237,28 @@ class Exchange:
         self._tried |= 1 << place
         self._attempts.append(attempt)
         return attempt
+
+    def _tell(self, place: int, result: str, seconds: float) -> None:
+        """
+        Tell who traces what became of asking an upstream.
+        """
+        assert self._trace is not None
+        self._trace(
+            self.qname,
+            int.from_bytes(self.tail[:2], "big"),
+            self.group.upstreams[place].name,
+            result,
+            seconds,
+            self._tried.bit_count(),
+        )
+
+    def _tellSkipped(self, chosen: int, now: float) -> None:
+        """
+        Tell who traces which upstreams aren't asked because they are in backoff.
+        """
+        for place, standing in enumerate(self.group.selector.standings):
+            if place != chosen and not self._tried >> place & 1 and not standing.usable(now):
+                self._tell(place, "skipped: left alone after a failure", 0.0)
 
     def giveUp(self) -> None:
         """

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from dnsguard.histogram import Histogram
+
 __all__ = ["FailureKind", "Selector", "Standing", "Strategy"]
 
 START_LATENCY = 0.05
@@ -80,6 +82,7 @@ class Standing:
     @ivar plain: Queries repeated without EDNS.
     @ivar reconnects: Queries repeated on a fresh connection.
     @ivar unsent: Datagrams that the socket's buffer had no room for.
+    @ivar times: How long usable replies took.
     """
 
     backoff: float = 30.0
@@ -100,6 +103,7 @@ class Standing:
     plain: int = 0
     reconnects: int = 0
     unsent: int = 0
+    times: Histogram = attrs.field(factory=Histogram, repr=False)
 
     def replied(self, seconds: float, now: float) -> None:
         """
@@ -108,6 +112,7 @@ class Standing:
         @param seconds: How long it took.
         """
         self.replies += 1
+        self.times.add(seconds)
         if seconds < LATENCY_FLOOR:
             seconds = LATENCY_FLOOR
         self.latency += SMOOTHING * (seconds - self.latency)

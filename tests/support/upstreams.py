@@ -205,6 +205,7 @@ class Asked:
         timeout: float = 10.0,
         dnssecOK: bool = False,
         checkingDisabled: bool = False,
+        trace: Any = None,
     ) -> None:
         self.answers: list[Any] = []
         self.ended = 0
@@ -214,6 +215,7 @@ class Asked:
             Group.of(strategy, upstreams),
             self._ended,
             now + timeout,
+            trace,
         )
         self.deferred = self.exchange.join()
         self.deferred.addBoth(self.answers.append)

@@ -17,7 +17,7 @@ from dnsguard.answer import Outcome
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.selection import FailureKind, Strategy
 from dnsguard.wire.edns import ExtendedError
-from tests.support.upstreams import Asked, FakeUpstream, opt, read
+from tests.support.upstreams import QNAME, Asked, FakeUpstream, opt, read
 
 
 def bogus(code: int) -> bytes:
@@ -258,3 +258,25 @@ class ExchangeTests(SynchronousTestCase):
         asked.deferred.addCallback(lambda _: other.cancel())
         self.first.attempts[0].succeed(read(), 0.1)
         self.failureResultOf(other, CancelledError)
+
+    def test_trace(self) -> None:
+        """
+        Who traces is told whom it asked, whom it passed over, and what became
+        of it.
+        """
+        told: list[tuple[Any, ...]] = []
+        third = FakeUpstream("third")
+        self.second.standing.backoffUntil = 50.0
+        Asked(self.first, self.second, third, trace=lambda *facts: told.append(facts))
+        self.first.attempts[0].fail(FailureKind.TIMEOUT, "no reply in time", 2.5)
+        third.attempts[0].succeed(read(rCode=3), 2.75)
+        skipped = (QNAME, 1, "second", "skipped: left alone after a failure", 0.0)
+        self.assertEqual(
+            told,
+            [
+                (*skipped, 0),
+                (QNAME, 1, "first", "failed: no reply in time", 2.5, 1),
+                (*skipped, 1),
+                (QNAME, 1, "third", "NXDOMAIN", 0.25, 2),
+            ],
+        )

@@ -11,10 +11,10 @@ import enum
 import attrs
 
 from dnsguard.config.keys import key
-from dnsguard.config.kinds import Choice, Flag, Text
+from dnsguard.config.kinds import Choice, Flag, Many, Text
 from dnsguard.config.quantities import Integer, Size
 
-__all__ = ["Level", "LogFormat", "LoggingConfig", "RequestLogConfig"]
+__all__ = ["Level", "LogFormat", "LoggingConfig", "RequestLogConfig", "TraceEvent"]
 
 
 class LogFormat(enum.Enum):
@@ -35,6 +35,16 @@ class Level(enum.Enum):
     WARNING = "warning"
     INFO = "info"
     DEBUG = "debug"
+
+
+class TraceEvent(enum.Enum):
+    """
+    What single events can be logged.
+    """
+
+    REFRESH_UPSTREAM = "refresh_upstream"
+    QUERY_RESOLUTION = "query_resolution"
+    UPSTREAM_EXCHANGE = "upstream_exchange"
 
 
 @attrs.frozen
@@ -86,4 +96,12 @@ class LoggingConfig:
         Level.INFO,
         meaning="What is less serious isn't written. Queries are never logged above ``debug``.",
         deprecated=("control.errors.log_level",),
+    )
+    traceEvents: tuple[TraceEvent, ...] = key(
+        Many(Choice(TraceEvent), single=True),
+        (),
+        meaning="""What is logged one by one, whatever the level is: ``query_resolution``, each
+            query; ``upstream_exchange``, each time an upstream is asked; ``refresh_upstream``,
+            each refresh. It can be changed at run time, too. For looking into a trouble, not for
+            good.""",
     )

@@ -6,7 +6,7 @@ Tests for L{dnsguard.config.sections.logs}.
 from __future__ import annotations
 
 from dnsguard.config import loadText
-from dnsguard.config.sections.logs import Level, LogFormat
+from dnsguard.config.sections.logs import Level, LogFormat, TraceEvent
 from tests.config.sections.cases import SectionCase
 
 
@@ -30,6 +30,15 @@ class LogTests(SectionCase):
         self.assertIs(config.logging.format, LogFormat.JSON)
         self.assertIs(config.logging.level, Level.WARNING)
 
+    def test_traceEvents(self) -> None:
+        """
+        What is traced can be set, one as well as several.
+        """
+        self.assertEqual(loadText("").config.logging.traceEvents, ())
+        for text in ("[query_resolution, refresh_upstream]", "query_resolution"):
+            config = loadText(f"logging: {{trace_events: {text}}}").config
+            self.assertIs(config.logging.traceEvents[0], TraceEvent.QUERY_RESOLUTION)
+
     def test_refused(self) -> None:
         """
         Unknown words and file names that leave the directory are refused.
@@ -40,6 +49,7 @@ class LogTests(SectionCase):
             ("request_log: {filename_prefix: .x}", "request_log.filename_prefix"),
             ("request_log: {directory: ''}", "request_log.directory"),
             ("logging: {level: loud}", "logging.level"),
+            ("logging: {trace_events: [everything]}", "logging.trace_events[0]"),
         ]:
             self.assertEqual(self.paths(text), [path])
 

@@ -1,0 +1,150 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.assembly.metrics}.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from io import StringIO
+from typing import Any
+
+import attrs
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from twisted.application.service import MultiService
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from dnsguard.answer import Outcome
+from dnsguard.assembly.metrics import METRICS, SECTIONS
+from dnsguard.config.sections.caching import CacheConfig
+from dnsguard.config.sections.logs import RequestLogConfig
+from dnsguard.observers.applog import LineWriter
+from dnsguard.observers.exposition import Kind
+from dnsguard.services.applog import ApplicationLogService
+from tests.support.events import entryFor, eventOf
+from tests.support.guard import makeGuard
+from tests.support.replaybatch import FakeReplayBatch
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class MetricsTests(SynchronousTestCase):
+    """
+    What is published of a whole server.
+    """
+
+    def guard(self, **settings: Any) -> Any:
+        """
+        A server that has answered a query from upstream, blocked one, and
+        replayed three.
+        """
+        guard = makeGuard(self.mktemp(), **settings)
+        metrics = guard.queryMetrics
+        metrics.queryAnswered(eventOf())
+        metrics.queryAnswered(eventOf(outcome=Outcome.BLOCKED))
+        batch = FakeReplayBatch({1: entryFor()})
+        for _ in range(3):
+            batch.add(1, "192.0.2.1")
+        metrics.queriesReplayed(batch)
+        return guard
+
+    def samples(self, guard: Any) -> dict[tuple[str, tuple[str, ...]], float]:
+        """
+        Publish it and read what is there.
+        """
+        octets, _ = guard.exposition.encode(OPEN_METRICS, guard.exposition.gather())
+        self.assertEqual(guard.exposition.failures, {})
+        return {
+            (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(octets.decode())
+            for sample in family.samples
+        }
+
+    def test_documentedNames(self) -> None:
+        """
+        The names that dashboards know say what they always said.
+        """
+        samples = self.samples(self.guard())
+        expected = {
+            "dns_cache_hits_total": 3,
+            "dns_cache_misses_total": 1,
+            "dns_cache_hit_rate": 75,
+            "dns_l0_hits_total": 3,
+            "dns_l0_entries": 0,
+            "dns_queries_blocked_total": 1,
+        }
+        self.assertEqual({name: samples[name, ()] for name in expected}, expected)
+
+    def test_queries(self) -> None:
+        """
+        Queries are counted by their labels, durations by outcome.
+        """
+        samples = self.samples(self.guard())
+        labels = ("cached", "A", "NOERROR", "udp")
+        self.assertEqual(samples["dnsguard_queries_total", labels], 3)
+        self.assertEqual(samples["dnsguard_query_duration_seconds_count", ("cached",)], 3)
+        self.assertEqual(samples["dnsguard_queries_replayed_total", ()], 3)
+
+    def test_upstreams(self) -> None:
+        """
+        Each upstream is published with its name and address.
+        """
+        guard = self.guard()
+        upstream = guard.forwarder.upstreams.upstreams[0]
+        upstream.standing.queries = 2
+        upstream.standing.replied(0.004, guard.reactor.seconds())
+        samples = self.samples(guard)
+        labels = {values for name, values in samples if name == "dnsguard_upstream_up"}
+        self.assertEqual(len(labels), len(guard.config.upstreams))
+        (mine,) = (values for values in labels if upstream.name in values)
+        self.assertEqual(samples["dnsguard_upstream_queries_total", mine], 2)
+        self.assertEqual(samples["dnsguard_upstream_replies_total", mine], 1)
+        self.assertEqual(samples["dnsguard_upstream_duration_seconds_count", mine], 1)
+
+    def test_partsThatAreOff(self) -> None:
+        """
+        What is switched off isn't published, and does no harm.
+        """
+        samples = self.samples(self.guard(cache=attrs.evolve(CacheConfig(), lruSize=0)))
+        self.assertNotIn(("dns_l0_entries", ()), samples)
+        self.assertNotIn(("dnsguard_request_log_lines_total", ()), samples)
+
+    def test_partsThatAreOn(self) -> None:
+        """
+        What is switched on, and what runs beside the server, is published.
+        """
+        guard = self.guard(requestLog=RequestLogConfig(enabled=True))
+        guard.setServiceParent(around := MultiService())
+        writer = LineWriter(StringIO())
+        writer.dropped = 7
+        ApplicationLogService(writer).setServiceParent(around)
+        samples = self.samples(guard)
+        self.assertEqual(samples["dnsguard_request_log_lines_total", ()], 0)
+        self.assertEqual(samples["dnsguard_application_log_dropped_total", ()], 7)
+
+    def test_namesFollowTheConventions(self) -> None:
+        """
+        Every metric of ours but the documented ones begins with our name, is
+        described by a sentence and stands once.
+        """
+        for metric in METRICS:
+            self.assertTrue(metric.name.startswith(("dnsguard_", "dns_")), metric.name)
+            self.assertTrue(metric.help.endswith("."), metric.name)
+            if metric.kind is Kind.HISTOGRAM:
+                self.assertTrue(metric.name.endswith("_seconds"), metric.name)
+        self.assertEqual(len({metric.name for metric in METRICS}), len(METRICS))
+        self.assertEqual(sum(map(len, SECTIONS.values())), len(METRICS))
+
+    def test_promtool(self) -> None:
+        """
+        Prometheus' own checker finds nothing to complain of.
+        """
+        if shutil.which("promtool") is None:
+            raise SkipTest("promtool, of Debian's package prometheus, isn't installed")
+        guard = self.guard()
+        octets, _ = guard.exposition.encode("", guard.exposition.gather())
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=octets, capture_output=True, check=False
+        )
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, b""))
