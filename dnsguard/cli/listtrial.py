@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_listtrial -*-
+# -*- test-case-name: tests.cli.test_lists -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Downloading and compiling block lists to see what is in them.
@@ -16,9 +16,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import attrs
 
@@ -27,7 +29,7 @@ from dnsguard.cli.output import progress
 from dnsguard.errors import PolicyError
 from dnsguard.policy.domainset import DomainSet, newBuilder
 from dnsguard.policy.listparser import parseList
-from dnsguard.services.listsource import ListSource
+from dnsguard.services.listsource import ListSource, redacted
 from dnsguard.services.liststore import Copy, ListStore, StoredCopy, Unpacker
 from dnsguard.wire.names import toText
 
@@ -110,12 +112,22 @@ def tryLists(
     @raise PolicyError: A list can't be had, or not be kept.
     """
     started = time.monotonic()
-    wanted = [ListSource(source, source) for source in dict.fromkeys(sources)]
+    wanted = [_source(source) for source in dict.fromkeys(sources)]
     with tempfile.TemporaryDirectory(prefix="dnsguard.") as folder:
         store = ListStore(folder)
         with progress(octets=True) as bars:
             copies = [_fetch(store, source, limit, timeout, bars) for source in wanted]
             return _compile(wanted, copies, asked, started, bars)
+
+
+def _source(url: str) -> ListSource:
+    """
+    @raise PolicyError: Nothing can be read from there.
+    """
+    try:
+        return ListSource(redacted(url), url)
+    except ValueError as problem:
+        raise PolicyError(redacted(url), str(problem)) from None
 
 
 def _fetch(
@@ -157,16 +169,29 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def _request(url: str) -> urllib.request.Request:
+    """
+    Make a request, with a URL's user and password where they belong: other
+    servers that one is sent on to don't get them.
+    """
+    parts = urlsplit(url)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    headers = {"User-Agent": f"dnsguard/{__version__}", "Accept-Encoding": "gzip"}
+    request = urllib.request.Request(bare, headers=headers)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        basic = b64encode(pair.encode()).decode("ascii")
+        request.add_unredirected_header("Authorization", f"Basic {basic}")
+    return request
+
+
 def _download(
     store: ListStore, source: ListSource, limit: int, timeout: float, bars: Progress
 ) -> StoredCopy:
     """
     Get one list from a server.
     """
-    request = urllib.request.Request(
-        source.url,
-        headers={"User-Agent": f"dnsguard/{__version__}", "Accept-Encoding": "gzip"},
-    )
+    request = _request(source.url)
     copy = Copy(store, source.url, limit)
     try:
         unpacker = Unpacker(copy)

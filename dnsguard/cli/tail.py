@@ -73,9 +73,10 @@ def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             continue
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        for row in value.get("rows", [value]) if isinstance(value, dict) else value:
+        rows = value.get("rows", [value]) if isinstance(value, dict) else value
+        for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict) and "qname" in row:
                 yield row
 
