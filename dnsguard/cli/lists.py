@@ -125,7 +125,7 @@ def try_(
     with 1 if lines were rejected or, with --name, if that isn't blocked.
     """
     from dnsguard.cli.listtrial import tryLists
-    from dnsguard.cli.query import nameOf
+    from dnsguard.cli.words import nameOf
     from dnsguard.errors import PolicyError
 
     try:

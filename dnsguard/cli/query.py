@@ -7,7 +7,6 @@ C{dnsguard query}: a small dig that knows what dnsguard adds to an answer.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -17,12 +16,15 @@ from dnsguard.cli.client import Trouble
 from dnsguard.cli.entry import Exit
 from dnsguard.cli.exchange import Exchange, NoReply, Server
 from dnsguard.cli.output import clean, writeJSON
+from dnsguard.cli.presentation import Sections, errorsOf, sectionsOf
+from dnsguard.cli.words import nameOf, typeOf
 from dnsguard.wire import layout
 from dnsguard.wire.edns import EDE_OPTION, EDNS
-from dnsguard.wire.mnemonics import TYPES, rCodeName, typeName
-from dnsguard.wire.names import InvalidName, fromText, toText
+from dnsguard.wire.layout import MalformedMessage
+from dnsguard.wire.mnemonics import rCodeName, typeName
+from dnsguard.wire.names import fromText, toText
 
-__all__ = ["errorsOf", "nameOf", "query", "typeOf"]
+__all__ = ["query"]
 
 _FLAGS = {
     "qr": layout.QR,
@@ -36,8 +38,6 @@ _FLAGS = {
 
 _BLOCKING = {15, 16, 17, 18}
 """Blocked, censored, filtered, prohibited (RFC 8914 §4.16-4.19)."""
-
-_NUMBERS = {name: number for number, name in TYPES.items()}
 
 
 @click.command()
@@ -114,7 +114,10 @@ def query(context: click.Context, /, name: str, type: str | None, **options: Any
         found = exchange.ask(server, question, ignoreTruncation=options["ignore"])
     except NoReply as problem:
         raise Trouble(str(problem), Exit.UNREACHABLE) from None
-    sections = dict(_sections(found))
+    try:
+        sections = sectionsOf(found)
+    except MalformedMessage as problem:
+        raise Trouble(f"the reply is damaged: {problem}", Exit.UNREACHABLE) from None
     if options["asJSON"]:
         writeJSON(_record(found, server, sections, asked, number))
     elif options["short"]:
@@ -141,92 +144,7 @@ def _question(name: str, type: str | None) -> tuple[bytes, int]:
         raise click.UsageError(str(problem)) from None
 
 
-def nameOf(text: str) -> bytes:
-    """
-    Read a name, also in letters outside ASCII (UTS #46).
-
-    @return: In wire form.
-    @raise ValueError: It isn't one.
-    """
-    if not text.isascii():
-        import idna
-
-        try:
-            text = idna.encode(text, uts46=True).decode("ascii")
-        except idna.IDNAError as problem:
-            raise InvalidName(f"{text!r}: {problem}") from None
-    return fromText(text)
-
-
-def typeOf(text: str) -> int:
-    """
-    Read a type: a name, or as RFC 3597 §5 writes what has none.
-
-    @raise ValueError: It isn't one.
-    """
-    word = text.upper()
-    number = _NUMBERS.get(word)
-    if number is None:
-        digits = word.removeprefix("TYPE")
-        number = int(digits) if digits.isdecimal() and len(digits) < 6 else -1
-    if not 0 <= number <= 65535:
-        raise ValueError(f"{text!r} is no type such as AAAA or TYPE65")
-    return number
-
-
-def errorsOf(found: Exchange) -> list[dict[str, Any]]:
-    """
-    What the reply says about why it is what it is (RFC 8914).
-    """
-    import dns.edns
-
-    errors = []
-    for code, data in found.layout.edns.options if found.layout.edns else ():
-        if code == EDE_OPTION and len(data) >= 2:
-            number = int.from_bytes(data[:2], "big")
-            try:
-                meaning = dns.edns.EDECode(number).name.replace("_", " ").capitalize()
-            except ValueError:
-                meaning = ""
-            text = data[2:].rstrip(b"\0").decode("utf-8", "replace")
-            errors.append({"code": number, "meaning": meaning, "text": text})
-    return errors
-
-
-def _sections(found: Exchange) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """
-    The records of each section, ready to be shown.
-    """
-    import dns.exception
-    import dns.message
-    import dns.rdataclass
-
-    try:
-        message = dns.message.from_wire(found.reply, ignore_trailing=True, one_rr_per_rrset=True)
-    except dns.exception.DNSException as problem:
-        raise Trouble(f"the reply can't be shown: {problem!r}", Exit.REFUSED) from None
-    for title, records in [
-        ("answer", message.answer),
-        ("authority", message.authority),
-        ("additional", message.additional),
-    ]:
-        yield (
-            title,
-            [
-                {
-                    "name": record.name.to_text(),
-                    "ttl": record.ttl,
-                    "class": dns.rdataclass.to_text(record.rdclass),
-                    "type": typeName(record.rdtype),
-                    "data": data.to_text(),
-                }
-                for record in records
-                for data in record
-            ],
-        )
-
-
-def _positive(found: Exchange, sections: dict[str, Any]) -> bool:
+def _positive(found: Exchange, sections: Sections) -> bool:
     """
     Was what is asked for found?
     """
@@ -239,7 +157,7 @@ def _flags(found: Exchange) -> list[str]:
 
 
 def _record(
-    found: Exchange, server: Server, sections: dict[str, Any], asked: bytes, number: int
+    found: Exchange, server: Server, sections: Sections, asked: bytes, number: int
 ) -> dict[str, Any]:
     """
     All of it, for programs.
@@ -271,9 +189,7 @@ def _record(
     }
 
 
-def _show(
-    found: Exchange, server: Server, sections: dict[str, Any], asked: bytes, number: int
-) -> None:
+def _show(found: Exchange, server: Server, sections: Sections, asked: bytes, number: int) -> None:
     """
     All of it, for people.
     """

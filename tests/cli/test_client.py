@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 from dnsguard.cli import client
 from dnsguard.cli.client import API, Trouble, quoted
@@ -24,7 +25,7 @@ class TokenTests(APITestCase):
     Tests for where the token comes from, and where it goes.
     """
 
-    def shown(self, *arguments: str, **options: str | None) -> str | None:
+    def shown(self, *arguments: str, **options: Any) -> str | None:
         """
         What the API was shown by a command.
         """

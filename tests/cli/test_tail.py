@@ -85,7 +85,16 @@ class TailTests(APITestCase):
         self.assertEqual(len(lines), 3)
         self.assertEqual(
             lines[0].split(),
-            ["2026-01-02T03:04:05.678Z", "192.0.2.7", "cached", "NOERROR", "0.125", "ms", "A", "www.example.org"],
+            [
+                "2026-01-02T03:04:05.678Z",
+                "192.0.2.7",
+                "cached",
+                "NOERROR",
+                "0.125",
+                "ms",
+                "A",
+                "www.example.org",
+            ],
         )
         self.assertIn("tab\\x1blet", lines[1])
 

@@ -28,7 +28,7 @@ from dnsguard.cli.perf.run import (
     Unresolvable,
     measure,
 )
-from dnsguard.cli.query import typeOf
+from dnsguard.cli.words import typeOf
 from dnsguard.config.durations import parseDuration
 
 __all__ = ["Subject", "flushCaches", "statusOf", "subjectOptions", "takeSubject"]
