@@ -662,7 +662,8 @@ cdef class StreamLoad(_Load):
                 it.octets[it.have] = self._piece[done]
                 it.have += 1
                 done += 1
-                continue
+                if it.have < 2:
+                    continue
             frame = 2 + (<uint32_t>it.octets[0] << 8 | it.octets[1])
             use = frame - it.have
             if use > <uint32_t>came - done:
