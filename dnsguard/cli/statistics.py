@@ -6,7 +6,6 @@ C{dnsguard stats} and C{top}: what an instance has done, and for whom.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -20,21 +19,25 @@ __all__ = ["stats", "top"]
 
 _minutes = click.option(
     "--minutes",
-    type=click.IntRange(1, 10080),
+    type=click.IntRange(1, 1440),
     default=60,
     show_default=True,
     help="How far to look back.",
 )
 
-SUBJECTS = {
-    "names": "qname",
-    "clients": "client_ip",
-    "types": "qtype",
-    "outcomes": "outcome",
-    "rcodes": "rcode",
-    "transports": "protocol",
-}
-"""What can be counted: the command's word, and the API's."""
+SUBJECTS = (
+    "domains",
+    "blocked",
+    "clients",
+    "upstreams",
+    "lists",
+    "rules",
+    "groups",
+    "instances",
+)
+"""What can be ranked, in the API's words."""
+
+USUAL = SUBJECTS[:5]
 
 
 @click.command()
@@ -47,7 +50,7 @@ def stats(api: API, asJSON: bool, minutes: int) -> None:
     Parts that it can't tell, such as queries when they aren't stored, are left
     out; with --json they are null.
     """
-    window = {"window_minutes": min(minutes, 1440)}
+    window = {"window_minutes": minutes}
     found = {
         "version": api.get("/version"),
         "pause": _part(api, "/blocklists/pause/status"),
@@ -172,32 +175,55 @@ def _span(seconds: float) -> str:
 
 
 @click.command()
-@click.argument("subject", type=click.Choice(list(SUBJECTS)), required=False)
+@click.argument("subject", type=click.Choice(SUBJECTS), required=False)
 @_minutes
 @click.option(
-    "-n", "--number", type=click.IntRange(1, 10), default=10, show_default=True, help="How many."
+    "-n",
+    "--number",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many.",
 )
+@click.option("--client", help="Of clients with this in their address or name.")
+@click.option("--outcome", help="Only these outcomes, such as blocked,upstream.")
 @apiOptions
-def top(api: API, asJSON: bool, subject: str | None, minutes: int, number: int) -> None:
+def top(
+    api: API,
+    asJSON: bool,
+    subject: str | None,
+    minutes: int,
+    number: int,
+    client: str | None,
+    outcome: str | None,
+) -> None:
     """
-    Show the names asked for most, who asks most and what comes of it.
+    Show the names asked for most, those blocked most, who asks most, and more.
 
     SUBJECT shows one of these alone. Needs the query store.
     """
-    found = api.get("/queries/filter-options", window_minutes=minutes)
-    if found.get("error") or found.get("enabled") is False:
-        reason = found.get("error") or "queries aren't stored: query_store.enabled is off"
-        raise Trouble(f"{api.url}: {reason}", Exit.REFUSED)
-    subjects = [subject] if subject else list(SUBJECTS)
-    options = {word: found["options"].get(SUBJECTS[word], [])[:number] for word in subjects}
+    ranked: dict[str, Any] = {}
+    for word in [subject] if subject else USUAL:
+        found = api.get(
+            "/queries/top",
+            subject=word,
+            window_minutes=minutes,
+            limit=number,
+            client=client,
+            outcome=outcome,
+        )
+        if found.get("enabled") is False:
+            reason = "queries aren't stored: query_store.enabled is off"
+            raise Trouble(f"{api.url}: {reason}", Exit.REFUSED)
+        ranked[word] = found["top"]
     if asJSON:
-        writeJSON({"windowMinutes": minutes, **options})
+        writeJSON({"windowMinutes": minutes, **ranked})
         return
-    for place, (word, entries) in enumerate(options.items()):
+    for place, (word, entries) in enumerate(ranked.items()):
         if place:
             click.echo()
-        table((word, "queries"), _counted(entries), numbers=(1,))
-
-
-def _counted(entries: Iterable[dict[str, Any]]) -> Iterable[tuple[Any, str]]:
-    return ((entry["value"], count(entry["count"])) for entry in entries)
+        table(
+            (word, "queries"),
+            ((entry["value"], count(entry["count"])) for entry in entries),
+            numbers=(1,),
+        )

@@ -86,12 +86,12 @@ class StatsTests(APITestCase):
 
     def test_window(self) -> None:
         """
-        How far to look back is said to the API, at most what it takes.
+        How far to look back is said to the API.
         """
         self.api.answers.update(ALL)
-        self.fine("stats", "--minutes", "5000")
+        self.fine("stats", "--minutes", "5")
         queries = {each.path: each.query for each in self.api.requests}
-        self.assertEqual(queries["/api/v1/queries/summary"], {"window_minutes": "1440"})
+        self.assertEqual(queries["/api/v1/queries/summary"], {"window_minutes": "5"})
 
     def test_unauthorized(self) -> None:
         """
@@ -112,49 +112,43 @@ class TopTests(APITestCase):
         Have a store that knows something.
         """
         super().setUp()
-        self.api.answers["GET /queries/filter-options"] = {
-            "options": {
-                "qname": [
-                    {"value": "www.example.org", "count": 1200},
-                    {"value": "example.org", "count": 3},
-                ],
-                "client_ip": [{"value": "192.0.2.7", "count": 1203}],
-            }
+        self.api.answers["GET /queries/top"] = {
+            "enabled": True,
+            "windowMinutes": 60,
+            "subject": "domains",
+            "top": [
+                {"value": "www.example.org", "count": 1200},
+                {"value": "example.org", "count": 3},
+            ],
         }
 
-    def test_all(self) -> None:
+    def test_usual(self) -> None:
         """
-        All subjects are shown, one after the other.
+        Without a subject the usual ones are shown, one after the other.
         """
-        told = self.fine("top")
-        rows = [line.split() for line in told.splitlines()]
-        for row in (["www.example.org", "1,200"], ["192.0.2.7", "1,203"], ["outcomes", "queries"]):
-            self.assertIn(row, rows)
+        told = self.fine("top").splitlines()
+        heads = [line.split()[0] for line in told if line.endswith("queries")]
+        self.assertEqual(heads, ["domains", "blocked", "clients", "upstreams", "lists"])
+        self.assertEqual([each.query["subject"] for each in self.api.requests], heads)
+        self.assertIn(["www.example.org", "1,200"], [line.split() for line in told])
 
     def test_one(self) -> None:
         """
-        One subject alone, and no more than are wanted.
+        One subject alone; how many, of what time and of whom is said.
         """
-        told = self.fine("top", "names", "-n", "1", "--minutes", "5").splitlines()
+        told = self.json("top", "rules", "-n", "2", "--minutes", "5", "--client", "tablet")
+        self.assertEqual(told["windowMinutes"], 5)
+        self.assertEqual(told["rules"][1], {"value": "example.org", "count": 3})
         self.assertEqual(
-            [line.split() for line in told],
-            [
-                ["names", "queries"],
-                ["www.example.org", "1,200"],
-            ],
-        )
-        self.assertEqual(self.api.requests[0].query, {"window_minutes": "5"})
-        self.assertEqual(
-            self.json("top", "clients"),
-            {"windowMinutes": 60, "clients": [{"value": "192.0.2.7", "count": 1203}]},
+            self.api.requests[0].query,
+            {"subject": "rules", "window_minutes": "5", "limit": "2", "client": "tablet"},
         )
 
     def test_off(self) -> None:
         """
-        Without a query store there is nothing to count: 5, and why.
+        Without a query store there is nothing to rank: 5, and why.
         """
-        for answer in ({"enabled": False, "options": {}}, {"error": "down", "options": {}}):
-            self.api.answers["GET /queries/filter-options"] = answer
-            result = self.invoke("top")
-            self.assertEqual((result.exit_code, result.stdout), (5, ""))
-        self.assertIn("down", result.stderr)
+        self.api.answers["GET /queries/top"] = {"enabled": False, "top": []}
+        result = self.invoke("top")
+        self.assertEqual((result.exit_code, result.stdout), (5, ""))
+        self.assertIn("queries aren't stored", result.stderr)

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.perf.test_scenarios -*-
+# -*- test-case-name: tests.cli.perf.test_command -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 C{dnsguard perf scenarios}: five measurements that together say how a server

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.perf.test_subject -*-
+# -*- test-case-name: tests.cli.perf.test_command -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What is measured, and with what: the options that all measurements share.
