@@ -149,5 +149,5 @@ class SecureTests(SynchronousTestCase):
         plain = LoopbackServer(lambda question: [b"nonsense"])
         self.addCleanup(plain.close)
         for transport in ("tls", "https"):
-            server = self.server(transport, plain.port, timeout=1.0)
+            server = self.server(transport, plain.port, timeout=0.2)
             self.assertRaises(NoReply, ask, server, self.question)

@@ -66,6 +66,7 @@ class LoopbackServer:
         self._context = context
         self._open = True
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._datagrams.bind(("127.0.0.1", self.port))
         self._datagrams.settimeout(0.02)
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=200)

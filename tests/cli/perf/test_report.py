@@ -111,7 +111,7 @@ class HistogramTests(SynchronousTestCase):
         self.assertTrue(drawn[0].endswith("900"))
         self.assertIn("▏", drawn[-1])
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(st.lists(st.integers(0, 1 << 40), max_size=50))
     def test_whole(self, latencies: list[int]) -> None:
         """
