@@ -85,4 +85,5 @@ def clear(api: API, asJSON: bool, name: str | None, suffix: bool, yes: bool) -> 
         writeJSON(done)
     else:
         cleared = done.get("cleared")
-        click.echo("cleared" if cleared is None else f"cleared {count(cleared)} answers")
+        what = "" if cleared is None else f" {count(cleared)} answer{'s' * (cleared != 1)}"
+        click.echo(f"cleared{what}")

@@ -121,7 +121,13 @@ def table(
         )
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
-    screen.print(drawn)
+    if screen.is_terminal:
+        screen.print(drawn)
+        return
+    with screen.capture() as captured:
+        screen.print(drawn)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def pairs(rows: Iterable[tuple[str, Any]], title: str = "") -> None:

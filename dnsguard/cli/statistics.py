@@ -85,7 +85,7 @@ def _about(found: dict[str, Any]) -> None:
     version = found["version"]
     rows = [("version", version["version"]), ("up", _span(version["uptime_seconds"]))]
     if found["pause"]:
-        rows.append(("blocking", pauseText(found["pause"])))
+        rows.append(("state", pauseText(found["pause"])))
     pairs(rows, "dnsguard")
 
 
@@ -219,7 +219,10 @@ def top(
     if asJSON:
         writeJSON({"windowMinutes": minutes, **ranked})
         return
-    for place, (word, entries) in enumerate(ranked.items()):
+    shown = {word: entries for word, entries in ranked.items() if entries}
+    if not shown:
+        click.echo(f"no queries in the last {minutes} minutes", err=True)
+    for place, (word, entries) in enumerate(shown.items()):
         if place:
             click.echo()
         table(

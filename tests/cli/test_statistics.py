@@ -56,7 +56,7 @@ class StatsTests(APITestCase):
         for line in [
             "version 1.2.3",
             "up 1 d 2 h",
-            "blocking blocking",
+            "state blocking",
             "queries, last 60 minutes",
             "total 4,000",
             "cached 3,000 75.0%",
@@ -143,6 +143,15 @@ class TopTests(APITestCase):
             self.api.requests[0].query,
             {"subject": "rules", "window_minutes": "5", "limit": "2", "client": "tablet"},
         )
+
+    def test_none(self) -> None:
+        """
+        When nothing was asked, that is said.
+        """
+        self.api.answers["GET /queries/top"] = {"enabled": True, "top": []}
+        result = self.invoke("top", "--minutes", "5")
+        self.assertEqual((result.exit_code, result.stdout), (0, ""))
+        self.assertEqual(result.stderr, "no queries in the last 5 minutes\n")
 
     def test_off(self) -> None:
         """

@@ -212,6 +212,12 @@ _SUBJECT = (
         envvar=["DNSGUARD_TOKEN", "DNS_CONTROL_TOKEN"],
         help="Its token; - reads it from stdin. Better set $DNSGUARD_TOKEN.",
     ),
+    click.option(
+        "--control-token-file",
+        type=click.Path(dir_okay=False),
+        envvar="DNSGUARD_TOKEN_FILE",
+        help="Or a file with it that nobody else may read.",
+    ),
     click.option("--json", "asJSON", is_flag=True, help="Write JSON, for programs."),
 )
 
@@ -236,6 +242,7 @@ def takeSubject(options: dict[str, Any]) -> Subject:
     _write(options.pop("write_names"), names)
     host, port = options.pop("resolver")
     url, token = options.pop("control_url"), options.pop("control_token")
+    tokenFile = options.pop("control_token_file")
     return Subject(
         Resolver(host, port, options.pop("protocol")),
         names,
@@ -243,7 +250,7 @@ def takeSubject(options: dict[str, Any]) -> Subject:
         options.pop("timeout"),
         options.pop("rate"),
         options.pop("sockets"),
-        lambda: flushCaches(url, token),
+        lambda: flushCaches(url, readToken(token, tokenFile)),
         options.pop("asJSON"),
     )
 
@@ -257,12 +264,12 @@ def _write(path: str | None, names: list[str]) -> None:
         raise click.UsageError(f"{path}: {problem.strerror}") from None
 
 
-def flushCaches(url: str, token: str | None) -> None:
+def flushCaches(url: str, token: str) -> None:
     """
     Have the caches cleared.
     """
     # The documented path, which other servers know as well.
-    API(url, readToken(token, None), 60.0, prefix="").post("/cache/clear")
+    API(url, token, 60.0, prefix="").post("/cache/clear")
 
 
 def statusOf(*results: Result) -> int:
