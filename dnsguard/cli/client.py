@@ -36,6 +36,9 @@ MOST_OCTETS = 64 << 20
 MOST_LINE = 1 << 20
 """Octets of one event of a stream that are read at most."""
 
+BEAT_SECONDS = 60.0
+"""How long a stream may be silent, at least: it has a beat of 15 seconds."""
+
 _MOST_TOKEN = 512
 
 
@@ -218,18 +221,23 @@ class API:
         @raise Trouble: Nobody answers, the answer is an error, or it ends in
             the middle of a line.
         """
-        with self._asked("GET", path, None, query) as response:
+        patience = max(self._timeout, BEAT_SECONDS)
+        with self._asked("GET", path, None, query, patience) as response:
             if response.status != 200:
                 self._value(path, response.status, response.read(MOST_LINE))
             while line := self._guarded(lambda: response.readline(MOST_LINE)):
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
 
-    def _asked(self, method: str, path: str, body: Any, query: Any) -> http.client.HTTPResponse:
+    def _asked(
+        self, method: str, path: str, body: Any, query: Any, patience: float = 0.0
+    ) -> http.client.HTTPResponse:
         """
         Send a request, and read the beginning of what comes back.
+
+        @param patience: Seconds to wait for what comes next; 0: as for all.
         """
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout)
+        connection = kind(self._host, self._port, timeout=patience or self._timeout)
         headers = {"Accept": "application/json, */*", "Connection": "close"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
