@@ -264,7 +264,7 @@ def reactor() -> None:
         nonlocal last
         last = time.perf_counter()
         tick()
-        store = DuckDBStore(loop, Path(folder) / "apart.duckdb")
+        store = DuckDBStore(loop, loop.getThreadPool(), Path(folder) / "apart.duckdb")
         await store.start()
         gaps.clear()
         for block in made:

@@ -182,9 +182,20 @@ class RequestLog(Service):
         """
         while not self._ending:
             self._wake.wait(WRITE_SECONDS)
-            self.writeQueued()
-        self.writeQueued()
+            self._tick()
+        self._tick()
         self._file.close()
+
+    def _tick(self) -> None:
+        """
+        Write what is queued, and outlive a line that can't be made.
+        """
+        try:
+            self.writeQueued()
+        except Exception:
+            # All that was taken and isn't written is lost.
+            self._failed = self._taken - self.recorded
+            self.log.failure("request log: a line can't be made")
 
     def writeQueued(self) -> None:
         """
@@ -195,8 +206,10 @@ class RequestLog(Service):
         for _ in range(len(self._queue)):
             item = self._queue.popleft()
             if isinstance(item, LogEntry):
+                self._taken += 1
                 lines.append(self._lines.line(item))
             else:
+                self._taken += len(item[0]) // REPLAY_RECORD.size
                 for line in self._lines.replayed(*item):
                     lines.append(line)
                     if len(lines) >= WRITE_LINES:
@@ -218,7 +231,6 @@ class RequestLog(Service):
             self._complain(reason)
         else:
             self.recorded += len(lines)
-        self._taken += len(lines)
         lines.clear()
 
     def _complain(self, reason: OSError) -> None:

@@ -29,7 +29,7 @@ class BlockMode(enum.Enum):
 
     NXDOMAIN = "nxdomain"
     NODATA = "nodata"
-    NULL = "null"
+    NULL = "null_ip"
     REFUSED = "refused"
     ADDRESS = "address"
 
@@ -57,7 +57,7 @@ class BlockedResponse:
         """
         Read what a configuration says.
 
-        @param blocked: C{nxdomain}, C{nodata}, C{null}, C{refused}, one IP
+        @param blocked: C{nxdomain}, C{nodata}, C{null_ip}, C{refused}, one IP
             address, or several: in one text, separated by commas or white
             space, or one by one.
         @param ttl: In seconds; 0 means an hour, or a minute where addresses

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.rows import (
@@ -37,9 +37,6 @@ except ImportError:
     from dnsguard.querystore.encoding import translate
 
 __all__ = ["RowBuffer"]
-
-MAX_KEPT = 100_000
-"""Replay entries whose fragment is kept over blocks."""
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
 _MAX_MICROSECONDS = 0xFFFFFFFF
@@ -88,7 +85,6 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
-        self._kept: dict[int, tuple[ReplayedAnswer, bytes | None]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -101,7 +97,7 @@ class RowBuffer:
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[Any, int] = {}
-        self._entryIndexes: dict[int, int] = {}
+        self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         self._octets = 0
 
     @property
@@ -152,8 +148,7 @@ class RowBuffer:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        entries = batch.entries
-        facts = {number: self._entryIndex(number, entries[number]) for number in batch.hits}
+        facts = self._entryFacts(batch.hits, batch.entries)
         room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
         before = self.used
         leftOut, dropped = translate(
@@ -254,31 +249,44 @@ class RowBuffer:
             self._factIndexes[key] = index
         return index
 
-    def _entryIndex(self, number: int, entry: ReplayedAnswer) -> int:
+    def _entryFacts(
+        self, hits: Iterable[int], entries: Mapping[int, ReplayedAnswer]
+    ) -> dict[int, int]:
         """
-        Give the place of a replay entry's facts in the block, or L{SKIP}.
-        """
-        kept = self._kept.get(number)
-        if kept is None or kept[0] is not entry:
-            # The store gives the number of an entry it evicted to another.
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            kept = self._kept[number] = (entry, self._entryFragment(entry))
-            self._entryIndexes.pop(number, None)
-        index = self._entryIndexes.get(number)
-        if index is None:
-            made = kept[1]
-            index = SKIP if made is None else self._append(self._facts, made)
-            self._entryIndexes[number] = index
-        return index
+        Give the places of the facts of replay entries in the block, or L{SKIP}.
 
-    def _entryFragment(self, entry: ReplayedAnswer) -> bytes | None:
+        The loop has no calls for entries met before in the block: there may be
+        as many of them as rows.
         """
-        Encode a replay entry's facts, or give L{None} for one left out. What
-        is replayed came from no upstream this time.
+        known = self._entryIndexes
+        facts = {}
+        for number in hits:
+            entry = entries[number]
+            met = known.get(number)
+            # The store may give the number of an entry it evicted to another.
+            if met is None or met[0] is not entry:
+                met = known[number] = (entry, self._entryIndex(entry))
+            facts[number] = met[1]
+        return facts
+
+    def _entryIndex(self, entry: ReplayedAnswer) -> int:
+        """
+        Note a replay entry's facts, or give L{SKIP} for one left out. They are
+        encoded once, and kept with the entry for blocks to come; no entry
+        outlives a change of what is left out.
+        """
+        made = entry.row
+        if made is None:
+            made = entry.row = self._entryFragment(entry)
+        return self._append(self._facts, made) if made else SKIP
+
+    def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
+        """
+        Encode a replay entry's facts; of one left out, nothing. What is
+        replayed came from no upstream this time.
         """
         if self._excludesName(entry.qname):
-            return None
+            return b""
         return factFragment(
             entry.qname,
             entry.type,
@@ -287,7 +295,7 @@ class RowBuffer:
             entry.rCode,
             entry.groupID,
             entry.attribution,
-            entry.answer.replace(upstream=""),
+            entry.answer,
             "",
         )
 

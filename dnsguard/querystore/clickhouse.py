@@ -10,6 +10,7 @@ lock released where the compiled encoder is at hand.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -243,15 +244,13 @@ class ClickHouseStore:
         self._endpoints.call(lambda client: client.command(statement.text))
 
     def _maintain(self) -> None:
-        if self._maxOctets:
-            partitions = list(self._query(self._tables.partitions()))
-            total = sum(octets for _, octets in partitions)
-            # The newest partition is being written to: it stays.
-            for partition, octets in partitions[:-1]:
-                if total <= self._maxOctets:
-                    break
-                self._command(self._tables.dropPartition(partition))
-                self._droppedPartitions += 1
-                total -= octets
-        ((rows, octets),) = self._query(self._tables.size())
-        self._known = {"stored_rows": int(rows), "stored_octets": int(octets)}
+        partitions = deque(self._query(self._tables.partitions()))
+        total = sum(octets for _, octets, _ in partitions)
+        # The newest partition is being written to: it stays.
+        while self._maxOctets and total > self._maxOctets and len(partitions) > 1:
+            partition, octets, _ = partitions.popleft()
+            self._command(self._tables.dropPartition(partition))
+            self._droppedPartitions += 1
+            total -= octets
+        rows = sum(count for _, _, count in partitions)
+        self._known = {"stored_rows": int(rows), "stored_octets": int(total)}

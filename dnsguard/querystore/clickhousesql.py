@@ -205,10 +205,10 @@ class Tables:
 
     def partitions(self) -> Statement:
         """
-        Ask for partitions' ids and octets, the oldest first.
+        Ask for partitions' ids, octets and rows, the oldest first.
         """
         return Statement(
-            "SELECT partition_id, sum(bytes_on_disk) FROM system.parts"
+            "SELECT partition_id, sum(bytes_on_disk), sum(rows) FROM system.parts"
             " WHERE database = {database:String} AND table = {table:String} AND active"
             " GROUP BY partition_id ORDER BY min(min_time), partition_id",
             {"database": self.database, "table": self.local},
@@ -224,25 +224,12 @@ class Tables:
             f"ALTER TABLE {self.database}.{self.local} DROP PARTITION ID '{partition}'"
         )
 
-    def size(self) -> Statement:
-        """
-        Ask for the number of rows and their octets.
-        """
-        return Statement(
-            "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts"
-            " WHERE database = {database:String} AND table = {table:String} AND active",
-            {"database": self.database, "table": self.local},
-        )
-
     def clear(self) -> Statement:
         """
         Let all rows go.
         """
         return Statement(f"TRUNCATE TABLE {self.database}.{self.local}{self._everywhere}")
 
-
-_POSITION = {"qname": "position"}
-"""How a text is looked for in columns that are lower case."""
 
 _ANY_CASE = "positionCaseInsensitiveUTF8"
 
@@ -276,7 +263,8 @@ class _Where:
         if term.operator is Operator.CONTAINS:
             place = self._parameter(term.value, "String")
             found = (
-                f"{_POSITION.get(name, _ANY_CASE)}(`{name}`, {place}) > 0" for name in term.columns
+                f"{_ANY_CASE if name != 'qname' else 'position'}(`{name}`, {place}) > 0"
+                for name in term.columns
             )
             return "(" + " OR ".join(found) + ")"
         if term.columns == ("ts",):
@@ -396,11 +384,7 @@ def _top(question: Top, table: str) -> list[Statement]:
 
 
 def _options(question: FilterOptions, table: str) -> list[Statement]:
-    return [_ranking(column, question.filter, question.limit, table) for column in OPTION_COLUMNS]
-
-
-def _discovery(question: Discovery, table: str) -> list[Statement]:
-    return [_ranking("client_ip", question.filter, question.limit, table)]
+    return [_ranking(name, question.filter, question.limit, table) for name in OPTION_COLUMNS]
 
 
 _MAKERS: dict[type[Question], Callable[..., list[Statement]]] = {
@@ -411,5 +395,7 @@ _MAKERS: dict[type[Question], Callable[..., list[Statement]]] = {
     Upstreams: _upstreams,
     Top: _top,
     FilterOptions: _options,
-    Discovery: _discovery,
+    Discovery: lambda question, table: [
+        _ranking("client_ip", question.filter, question.limit, table)
+    ],
 }

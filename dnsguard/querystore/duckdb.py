@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -57,6 +58,12 @@ class _WorkerProcess(ProcessProtocol):
         self._number = 0
         self.ended: Deferred[None] = Deferred()
         self.alive = True
+        self.ready: Deferred[Any] = Deferred()
+
+    def connectionMade(self) -> None:
+        """
+        Await word that the file is open.
+        """
         self.ready = self._expect(0, START_SECONDS)
 
     def _expect(self, number: int, seconds: float) -> Deferred[Any]:
@@ -152,6 +159,7 @@ class DuckDBStore:
     def __init__(
         self,
         reactor: Any,
+        pool: Any,
         path: Path,
         retention: float = 0.0,
         maxOctets: int = 0,
@@ -161,13 +169,16 @@ class DuckDBStore:
     ) -> None:
         """
         @param reactor: Provides
-            L{IReactorProcess<twisted.internet.interfaces.IReactorProcess>} and
-            L{IReactorTime<twisted.internet.interfaces.IReactorTime>}.
+            L{IReactorProcess<twisted.internet.interfaces.IReactorProcess>},
+            L{IReactorTime<twisted.internet.interfaces.IReactorTime>} and
+            L{IReactorThreads<twisted.internet.interfaces.IReactorThreads>}.
+        @param pool: A thread pool in which blocks are encoded.
 
         For the other parameters see
         L{dnsguard.querystore.duckfile.DuckFile}.
         """
         self._reactor = reactor
+        self._pool = pool
         self._path = path
         self._settings = {
             "retention": retention,
@@ -206,18 +217,21 @@ class DuckDBStore:
         # Cleared once the process has answered: it isn't started in a loop.
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
         self._notBefore = now + self._pause
-        self._reactor.spawnProcess(
-            process,
-            sys.executable,
-            [
+        try:
+            self._reactor.spawnProcess(
+                process,
                 sys.executable,
-                "-m",
-                "dnsguard.querystore.duckworker",
-                str(self._path.absolute()),
-                json.dumps(self._settings),
-            ],
-            environment,
-        )
+                [
+                    sys.executable,
+                    "-m",
+                    "dnsguard.querystore.duckworker",
+                    str(self._path.absolute()),
+                    json.dumps(self._settings),
+                ],
+                environment,
+            )
+        except OSError as reason:
+            raise StoreError("duckdb", f"no process: {reason.strerror}") from None
         process.ready.addCallbacks(self._started, lambda failure: failure)
         # Whoever asks gets the failure from a request of his own.
         process.ready.addErrback(self._notStarted)
@@ -275,7 +289,9 @@ class DuckDBStore:
         """
 
         async def insert() -> None:
-            await self._request("insert", INSERT_SECONDS, block.encode())
+            # Megabytes to copy and sum up: not for the reactor.
+            octets = await deferToThreadPool(self._reactor, self._pool, block.encode)
+            await self._request("insert", INSERT_SECONDS, octets)
 
         return Deferred.fromCoroutine(insert())
 

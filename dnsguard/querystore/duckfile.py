@@ -10,6 +10,7 @@ object of Python's.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +24,12 @@ from dnsguard.querystore import ducksql
 from dnsguard.querystore.rows import CLIENT_COLUMNS, FACT_COLUMNS, ROW, Block, texts
 from dnsguard.querystore.statements import Statement
 
-__all__ = ["DuckFile"]
+__all__ = ["DuckFile", "FileLost"]
 
 REMEMBERED = 7 * 86400.0
 """Seconds that the id of a stored block is remembered."""
+
+HOUR = 3600
 
 STEP = 0.05
 """The share of rows that go at once when the file is too big."""
@@ -44,6 +47,13 @@ _ROW = numpy.dtype(
     ]
 )
 assert _ROW.itemsize == ROW.size
+
+
+class FileLost(StoreError):
+    """
+    The engine has given up on the open file, as after a full disk: close it.
+    The file is whole, and can be opened again.
+    """
 
 
 class DuckFile:
@@ -91,7 +101,7 @@ class DuckFile:
                 },
             )
         except (duckdb.Error, OSError) as reason:
-            raise StoreError("duckdb", _firstLine(reason)) from None
+            raise _problem(reason) from None
         try:
             self._migrate()
         except duckdb.Error as reason:
@@ -136,7 +146,7 @@ class DuckFile:
                 _rollBack(connection)
                 raise
         except duckdb.Error as reason:
-            raise StoreError("duckdb", _firstLine(reason)) from None
+            raise _problem(reason) from None
 
     def insert(self, block: Block) -> int:
         """
@@ -175,7 +185,7 @@ class DuckFile:
         try:
             rows = self._connection.execute(statement.text, statement.parameters).fetchall()
         except duckdb.Error as reason:
-            raise StoreError("duckdb", _firstLine(reason)) from None
+            raise _problem(reason) from None
         return [list(row) for row in rows]
 
     def maintain(self) -> None:
@@ -185,7 +195,9 @@ class DuckFile:
         now = self._now()
         changed = False
         if self._retention:
-            changed = self._forget(int((now - self._retention) * 1000)) > 0
+            # By the hour: most rounds then have nothing to write.
+            oldest = int((now - self._retention) // HOUR * HOUR)
+            changed = self._forget(oldest * 1000) > 0
         self._transaction(
             lambda connection: connection.execute(
                 ducksql.FORGET_BLOCKS, {"before": int((now - REMEMBERED) * 1000)}
@@ -255,7 +267,7 @@ class DuckFile:
         try:
             self._connection.execute("CHECKPOINT")
         except duckdb.Error as reason:
-            raise StoreError("duckdb", _firstLine(reason)) from None
+            raise _problem(reason) from None
 
     def octets(self) -> int:
         """
@@ -280,9 +292,10 @@ class DuckFile:
 
     def close(self) -> None:
         """
-        Close the file, its log written into it.
+        Close the file, its log written into it if that can be.
         """
-        self._connection.close()
+        with contextlib.suppress(duckdb.Error):
+            self._connection.close()
 
 
 def _relations(block: Block) -> dict[str, dict[str, Any]]:
@@ -316,6 +329,14 @@ def _rollBack(connection: Any) -> None:
         connection.execute("ROLLBACK")
     except duckdb.Error:
         return
+
+
+def _problem(reason: Exception) -> StoreError:
+    """
+    Give an engine's error as one of ours.
+    """
+    kind = FileLost if isinstance(reason, duckdb.FatalException) else StoreError
+    return kind("duckdb", _firstLine(reason))
 
 
 def _firstLine(reason: BaseException) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnsguard.errors import StoreError
-from dnsguard.querystore.duckfile import DuckFile
+from dnsguard.querystore.duckfile import DuckFile, FileLost
 from dnsguard.querystore.frames import FrameReader, frame
 from dnsguard.querystore.rows import Block, BrokenBlock
 from dnsguard.querystore.statements import Statement
@@ -32,10 +32,13 @@ READ = 1 << 20
 class Worker:
     """
     Does what frames ask for.
+
+    @ivar useless: Nothing more can be done with the file as it is open.
     """
 
     def __init__(self, file: DuckFile) -> None:
         self._file = file
+        self.useless = False
         self._operations: dict[str, Callable[[dict[str, Any], bytes], Any]] = {
             "insert": lambda fields, payload: file.insert(Block.decode(payload)),
             "query": self._query,
@@ -62,6 +65,7 @@ class Worker:
             reply["result"] = self._operations[fields["op"]](fields, payload)
         except StoreError as reason:
             reply["error"] = reason.reason
+            self.useless = isinstance(reason, FileLost)
         except BrokenBlock as reason:
             reply["error"] = str(reason)
         except MemoryError:
@@ -71,13 +75,16 @@ class Worker:
 
 def serve(worker: Worker, source: int, sink: BinaryIO) -> None:
     """
-    Answer frames until their source ends.
+    Answer frames until their source ends, or there is no sense in going on: then
+    the server will start this process anew.
     """
     reader = FrameReader()
     while octets := os.read(source, READ):
         for fields, payload in reader.feed(octets):
             sink.write(worker.handle(fields, payload))
             sink.flush()
+            if worker.useless:
+                return
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ import enum
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -169,6 +170,14 @@ def _text(value: str) -> bytes:
     return bytes((length & 127 | 128, length >> 7)) + octets
 
 
+@lru_cache(maxsize=4096)
+def _word(value: str) -> bytes:
+    """
+    Encode a text of which there are few.
+    """
+    return _text(value)
+
+
 def fragment(values: Sequence[str]) -> bytes:
     """
     Encode texts one behind the other.
@@ -221,20 +230,20 @@ def factFragment(
     @param rCode: L{None} when no reply was sent.
     """
     wire, layout = answer.encoded(qname + struct.pack("!HH", type, cls))
-    return fragment(
+    return b"".join(
         (
-            "-" if qname == ROOT else toText(qname),
-            typeName(type),
-            className(cls),
-            outcome,
-            "-" if rCode is None else rCodeName(rCode),
-            answer.upstream,
-            summarize(wire, layout),
-            attribution.rule if attribution else "",
-            attribution.source if attribution else "",
-            groupID,
-            _dnssec(answer),
-            upstreamTransport,
+            _text("-" if qname == ROOT else toText(qname)),
+            _word(typeName(type)),
+            _word(className(cls)),
+            _word(outcome),
+            _word("-" if rCode is None else rCodeName(rCode)),
+            _word(answer.upstream),
+            _text(summarize(wire, layout)),
+            _text(attribution.rule if attribution else ""),
+            _word(attribution.source if attribution else ""),
+            _word(groupID),
+            _word(_dnssec(answer)),
+            _word(upstreamTransport),
         )
     )
 
@@ -350,13 +359,19 @@ class Block:
         Walk over the rows as tuples of all L{COLUMNS}: C{ts} and the times in
         milliseconds, the rest text.
         """
-        clients = [texts(made) for made in self.clients]
-        facts = [texts(made) for made in self.facts]
+        known: dict[bytes, tuple[str, ...]] = {}
+
+        def decoded(made: bytes) -> tuple[str, ...]:
+            found = known.get(made)
+            if found is None:
+                found = known[made] = texts(made)
+            return found
+
         for when, client, fact, took, cache, write, protocol in self.records():
-            qname, qtype, qclass, outcome, rcode, upstream, *rest = facts[fact]
+            qname, qtype, qclass, outcome, rcode, upstream, *rest = decoded(self.facts[fact])
             yield (
                 when,
-                *clients[client],
+                *decoded(self.clients[client]),
                 PROTOCOLS[protocol],
                 qname,
                 qtype,

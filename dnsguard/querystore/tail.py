@@ -19,11 +19,11 @@ from dnsguard.querystore.rows import COLUMNS, Block
 
 __all__ = ["LiveTail", "Watcher"]
 
-MAX_WATCHERS = 16
+MAX_WATCHERS = 8
 MAX_WAITING = 1_000
 """Rows that wait for one watcher."""
 
-MAX_BLOCK = 5_000
+MAX_BLOCK = 500
 """Rows of one block that watchers are shown; a block of more shows its newest."""
 
 _NAMES = [column.name for column in COLUMNS]

@@ -10,9 +10,9 @@ All methods are for the reactor thread.
 """
 
 import os
-from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.key import LIMIT_MAX
 from dnsguard.replay.store import DRAIN_LIMIT, LONGEST, checkBounds
 from dnsguard.replay.views import ViewMap
 
@@ -100,21 +101,22 @@ cdef class CompiledReplayStore:
         cdef uint64_t keys[4]
         checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
         memcpy(keys, PyBytes_AS_STRING(os.urandom(32)), 32)
-        self.table = dg_newTable(maxEntries, maxBytes, payloadLimit, keys)
+        self.table = dg_newTable(maxEntries, maxBytes, min(payloadLimit, LIMIT_MAX), keys)
         if self.table == NULL:
             raise MemoryError
         self.ringBits = (ringSize - 1).bit_length()
         self.generation = 0
         self.networks = ()
-        self.facts = {}
-        self.entries = MappingProxyType(self.facts)
         self.departed = []
         self.leaving = []
         self.reader = self.join()
 
     def __dealloc__(self):
         # Listeners hold a reference to this store, so no reader is left.
+        cdef uint32_t i
         if self.table != NULL:
+            for i in range(self.table.numbersUsed):
+                Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
 
     cdef dg_reader *join(self) except NULL:
@@ -145,23 +147,11 @@ cdef class CompiledReplayStore:
         """
         cdef dg_record record
         cdef dg_request request
-        cdef dg_entry *entry = NULL
         cdef int64_t at = <int64_t>(now * 1e9), started = dg_clock(CLOCK_MONOTONIC)
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(datagram)
-        cdef Py_ssize_t size = len(address)
-        cdef int32_t view
-        if (size == 4 or size == 16) and dg_readRequest(
-            octets, len(datagram), self.table.fullLimit, &request
-        ):
-            view = dg_place(
-                self.table.views, <const uint8_t *>PyBytes_AS_STRING(address), size, &record
-            )
-            if view >= 0:
-                dg_sealKey(&request, view)
-                entry = dg_lookup(
-                    self.table, &request, dg_keyHash(self.table, &request),
-                    self.table.views.generation, at,
-                )
+        cdef dg_entry *entry = NULL
+        if len(address) == 4 or len(address) == 16:
+            entry = self.find(octets, len(datagram), address, at, &request, &record)
         if entry == NULL:
             self.reader.misses += 1
             return None
@@ -171,11 +161,31 @@ cdef class CompiledReplayStore:
         record.number = entry.link.number
         record.size = entry.replySize
         record.transport = stream
-        record.arrived = dg_clock(CLOCK_REALTIME)
         record.took = <uint32_t>min(dg_clock(CLOCK_MONOTONIC) - started, <int64_t>0xFFFFFFFF)
-        record.arrived -= record.took
+        record.arrived = dg_clock(CLOCK_REALTIME) - record.took
         dg_note(&self.reader.ring, &record, 1)
         return reply
+
+    cdef dg_entry *find(
+        self, const uint8_t *octets, size_t size, bytes address, int64_t at,
+        dg_request *request, dg_record *record
+    ) noexcept:
+        """
+        Read a request and find its entry, or C{NULL}.
+        """
+        cdef int32_t view
+        if not dg_readRequest(octets, size, self.table.fullLimit, request):
+            return NULL
+        view = dg_place(
+            self.table.views, <const uint8_t *>PyBytes_AS_STRING(address), len(address), record
+        )
+        if view < 0:
+            return NULL
+        dg_sealKey(request, view)
+        return dg_lookup(
+            self.table, request, dg_keyHash(self.table, request),
+            self.table.views.generation, at,
+        )
 
     def remember(self, bytes datagram not None, bytes reply not None, facts, double seconds, double now):
         """
@@ -203,7 +213,9 @@ cdef class CompiledReplayStore:
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
             )
         if number:
-            self.facts[number] = facts
+            # Given back in letGo().
+            Py_INCREF(facts)
+            dg_factsOf(self.table, number)[0] = <void *>facts
             dg_sweep(self.table, SWEPT_WITH_EACH, at)
             self.reclaim()
         else:
@@ -296,6 +308,7 @@ cdef class CompiledReplayStore:
         records = PyBytes_FromStringAndSize(NULL, count * sizeof(dg_record))
         self.takeAll(<dg_record *>PyBytes_AS_STRING(records), count)
         hits = {}
+        entries = {}
         if count:
             places = dg_powerOfTwo(2 * count)
             tally = <dg_tally *>calloc(places, sizeof(dg_tally))
@@ -304,9 +317,17 @@ cdef class CompiledReplayStore:
             dg_countHits(<dg_record *>PyBytes_AS_STRING(records), count, tally, places)
             for i in range(places):
                 if tally[i].count:
-                    hits[tally[i].number] = tally[i].count
+                    number = tally[i].number
+                    hits[number] = tally[i].count
+                    entries[number] = self.factsOf(tally[i].number)
             free(tally)
-        return ReplayBatch(records, hits, self.entries)
+        return ReplayBatch(records, hits, entries)
+
+    cdef object factsOf(self, uint64_t number):
+        """
+        The facts of the entry with a number that hasn't been given back.
+        """
+        return <object>dg_factsOf(self.table, number)[0]
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """
@@ -322,8 +343,9 @@ cdef class CompiledReplayStore:
         Drop the facts of entries that are freed, once all records that name
         them are drained: those were in the rings when the entry was freed.
         """
-        cdef uint64_t i
+        cdef uint64_t i, number
         cdef int most = LET_GO_BY_DRAIN
+        cdef PyObject *facts
         if not self.leaving:
             self.leaving, self.departed = self.departed, self.leaving
             for i in range(DG_READERS):
@@ -334,7 +356,10 @@ cdef class CompiledReplayStore:
             if self.table.readers[i].ring.tail < self.marks[i]:
                 return 0
         while self.leaving and most:
-            del self.facts[self.leaving.pop()]
+            number = self.leaving.pop()
+            facts = <PyObject *>dg_factsOf(self.table, number)[0]
+            dg_giveNumber(self.table, number)
+            Py_XDECREF(facts)
             most -= 1
         return 0
 

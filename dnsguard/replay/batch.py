@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.replay.test_batch -*-
+# -*- test-case-name: tests.replay.test_storebounds -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Queries answered from the replay store, on their way to the observers.

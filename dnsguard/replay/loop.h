@@ -11,53 +11,13 @@
 #ifndef DNSGUARD_REPLAY_LOOP_H
 #define DNSGUARD_REPLAY_LOOP_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
+#include "peer.h"
 #include "table.h"
 
 enum {
-    DG_BATCH = 64,
     DG_RECEIVE = 2048, /* octets of a datagram; a longer one is counted, dropped */
-    DG_CONTROL = 64,
     DG_POLL_BATCHES = 16
 };
-
-/* Where a reply has to go, and the local address it has to come from. */
-typedef struct {
-    union {
-        struct sockaddr base;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } to;
-    uint32_t toSize;
-    uint32_t fromFamily; /* 0: whatever the socket is bound to */
-    union {
-        struct in_pktinfo in;
-        struct in6_pktinfo in6;
-    } from;
-} dg_peer;
-
-/* The head of one datagram in the miss ring. */
-typedef struct {
-    uint32_t total; /* octets with padding; UINT32_MAX: go on at the start */
-    uint32_t size;
-    int64_t arrived;
-    dg_peer peer;
-} dg_miss;
-
-typedef struct {
-    uint8_t *octets;
-    uint64_t size; /* a power of two */
-    uint64_t head __attribute__((aligned(64)));
-    uint64_t tail __attribute__((aligned(64)));
-} dg_missRing;
 
 typedef struct {
     dg_table *table;
@@ -79,107 +39,6 @@ typedef struct {
     uint64_t hashes[DG_BATCH];
 } dg_worker;
 
-/* ---- addresses ---------------------------------------------------------- */
-
-/* Note which local address a datagram was sent to. */
-static inline void dg_readSource(struct msghdr *message, dg_peer *peer) {
-    peer->fromFamily = 0;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO &&
-            part->cmsg_len >= CMSG_LEN(sizeof peer->from.in)) {
-            memcpy(&peer->from.in, CMSG_DATA(part), sizeof peer->from.in);
-            /* The routing table chooses the interface, not the way it came. */
-            peer->from.in.ipi_ifindex = 0;
-            peer->fromFamily = AF_INET;
-        } else if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO &&
-                   part->cmsg_len >= CMSG_LEN(sizeof peer->from.in6)) {
-            memcpy(&peer->from.in6, CMSG_DATA(part), sizeof peer->from.in6);
-            if (IN6_IS_ADDR_MULTICAST(&peer->from.in6.ipi6_addr)) {
-                continue; /* no address to answer from */
-            }
-            /* A link-local address means nothing without its interface. */
-            if (!IN6_IS_ADDR_LINKLOCAL(&peer->from.in6.ipi6_addr)) peer->from.in6.ipi6_ifindex = 0;
-            peer->fromFamily = AF_INET6;
-        }
-    }
-}
-
-/* Let a reply leave from the address that was asked. */
-static inline void dg_writeSource(struct msghdr *message, uint8_t *control, const dg_peer *peer) {
-    struct cmsghdr *part;
-    size_t size = peer->fromFamily == AF_INET ? sizeof peer->from.in : sizeof peer->from.in6;
-    message->msg_control = NULL;
-    message->msg_controllen = 0;
-    if (!peer->fromFamily) return;
-    memset(control, 0, DG_CONTROL);
-    message->msg_control = control;
-    message->msg_controllen = CMSG_SPACE(size);
-    part = CMSG_FIRSTHDR(message);
-    part->cmsg_level = peer->fromFamily == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-    part->cmsg_type = peer->fromFamily == AF_INET ? IP_PKTINFO : IPV6_PKTINFO;
-    part->cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(part), &peer->from, size);
-}
-
-/* The packed address of a peer; its size, or 0 for another family. */
-static inline size_t dg_address(const dg_peer *peer, const uint8_t **octets) {
-    if (peer->to.base.sa_family == AF_INET && peer->toSize >= sizeof peer->to.in) {
-        *octets = (const uint8_t *)&peer->to.in.sin_addr;
-        return 4;
-    }
-    if (peer->to.base.sa_family == AF_INET6 && peer->toSize >= sizeof peer->to.in6) {
-        *octets = (const uint8_t *)&peer->to.in6.sin6_addr;
-        return 16;
-    }
-    return 0;
-}
-
-/* ---- misses ------------------------------------------------------------- */
-
-/* Put a datagram into the miss ring; 0 when there's no room. */
-static inline int dg_putMiss(dg_missRing *ring, const dg_peer *peer, const uint8_t *octets,
-                             uint32_t size, int64_t arrived) {
-    uint32_t total = (uint32_t)((sizeof(dg_miss) + size + 15) & ~(size_t)15);
-    uint64_t head = ring->head, tail = DG_LOAD(&ring->tail, ACQUIRE);
-    uint64_t toEnd = ring->size - (head & (ring->size - 1));
-    uint64_t skipped = toEnd < total ? toEnd : 0;
-    dg_miss miss;
-    if (ring->size - (head - tail) < skipped + total) return 0;
-    if (skipped) {
-        uint32_t mark = UINT32_MAX;
-        memcpy(ring->octets + (head & (ring->size - 1)), &mark, sizeof mark);
-        head += skipped;
-    }
-    miss.total = total;
-    miss.size = size;
-    miss.arrived = arrived;
-    miss.peer = *peer;
-    memcpy(ring->octets + (head & (ring->size - 1)), &miss, sizeof miss);
-    memcpy(ring->octets + (head & (ring->size - 1)) + sizeof miss, octets, size);
-    DG_STORE(&ring->head, head + total, RELEASE);
-    return 1;
-}
-
-/* Look at the longest waiting datagram. Returns its octets, valid until
- * dg_dropMiss(), or NULL when there is none. */
-static inline const uint8_t *dg_peekMiss(dg_missRing *ring, dg_miss *miss) {
-    uint64_t head = DG_LOAD(&ring->head, ACQUIRE);
-    uint64_t place;
-    if (ring->tail == head) return NULL;
-    place = ring->tail & (ring->size - 1);
-    memcpy(&miss->total, ring->octets + place, sizeof miss->total);
-    if (miss->total == UINT32_MAX) {
-        DG_STORE(&ring->tail, ring->tail + (ring->size - place), RELEASE);
-        place = 0;
-    }
-    memcpy(miss, ring->octets + place, sizeof *miss);
-    return ring->octets + place + sizeof *miss;
-}
-
-static inline void dg_dropMiss(dg_missRing *ring, const dg_miss *miss) {
-    DG_STORE(&ring->tail, ring->tail + miss->total, RELEASE);
-}
-
 /* ---- one batch ---------------------------------------------------------- */
 
 static inline void dg_prepare(dg_worker *worker, int count) {
@@ -189,25 +48,6 @@ static inline void dg_prepare(dg_worker *worker, int count) {
         message->msg_controllen = worker->wantsSource ? DG_CONTROL : 0;
         message->msg_flags = 0;
     }
-}
-
-/* Send messages, going on behind those that can't be sent. Returns how many are
- * done with: less than all when the socket's buffer is full. */
-static inline unsigned dg_send(int socket, struct mmsghdr *messages, unsigned count, int flags,
-                               uint64_t *unsent) {
-    unsigned done = 0;
-    while (done < count) {
-        int result = sendmmsg(socket, messages + done, count - done, flags);
-        if (result > 0) {
-            done += (unsigned)result;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            break;
-        } else if (errno != EINTR) {
-            ++*unsent;
-            done++;
-        }
-    }
-    return done;
 }
 
 /* Is there an eligible request in place `i`? Then its key is sealed and its
@@ -282,47 +122,70 @@ static inline void dg_heard(dg_worker *worker) {
 
 static inline void dg_stop(dg_worker *worker) { DG_STORE(&worker->stop, 1, RELEASE); }
 
-/* Answer `count` datagrams that have been received. Returns the misses. */
-static inline int dg_answer(dg_worker *worker, int count) {
-    dg_table *table = worker->table;
-    int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC);
-    int64_t now = started + DG_LOAD(&table->clockOffset, RELAXED), took;
-    int hits = 0, misses = 0, eligible[DG_BATCH];
-    unsigned done;
-    uint64_t unsent = 0;
-    const dg_views *views;
-    dg_enter(table, worker->reader);
-    views = DG_LOAD(&table->views, ACQUIRE);
+/* Read `count` datagrams: into `kinds` goes -1 for rubbish, 1 for an eligible
+ * request, 0 for anything else. */
+static inline void dg_readAll(dg_worker *worker, int count, const dg_views *views,
+                              int8_t *kinds) {
     for (int i = 0; i < count; i++) {
         worker->peers[i].toSize = worker->in[i].msg_hdr.msg_namelen;
         worker->peers[i].fromFamily = 0;
         if (worker->wantsSource) dg_readSource(&worker->in[i].msg_hdr, &worker->peers[i]);
-        eligible[i] = dg_isRubbish(worker, i) ? -1 : dg_readPlace(worker, i, views);
+        kinds[i] = (int8_t)(dg_isRubbish(worker, i) ? -1 : dg_readPlace(worker, i, views));
     }
+}
+
+/* Write the replies to all hits and pass the misses on. Returns the hits. */
+static inline int dg_replyAll(dg_worker *worker, int count, const int8_t *kinds,
+                              int64_t generation, int64_t now, int64_t arrived, int *misses) {
+    int hits = 0;
     for (int i = 0; i < count; i++) {
         dg_entry *entry = NULL;
-        if (eligible[i] < 0) continue;
-        if (eligible[i])
-            entry = dg_lookup(table, &worker->requests[i], worker->hashes[i], views->generation,
+        if (kinds[i] < 0) continue;
+        if (kinds[i])
+            entry = dg_lookup(worker->table, &worker->requests[i], worker->hashes[i], generation,
                               now);
         if (entry) {
             dg_writePlace(worker, i, hits++, entry, now);
-        } else {
-            misses++;
-            if (!dg_putMiss(&worker->misses, &worker->peers[i], worker->inPlace[i].iov_base,
-                            worker->in[i].msg_len, arrived))
-                DG_ADD(&worker->missDrops, 1);
+            continue;
         }
+        ++*misses;
+        if (!dg_putMiss(&worker->misses, &worker->peers[i], worker->inPlace[i].iov_base,
+                        worker->in[i].msg_len, arrived))
+            DG_ADD(&worker->missDrops, 1);
     }
-    /* Polled, the socket may be full: replies are lost then, as anywhere. */
-    done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
-    unsent += (unsigned)hits - done;
-    took = dg_clock(CLOCK_MONOTONIC) - started;
+    return hits;
+}
+
+/* Leave the records of the hits that have just been sent. */
+static inline void dg_noteAll(dg_worker *worker, int hits, int64_t arrived, int64_t took) {
     for (int o = 0; o < hits; o++) {
         worker->records[o].arrived = arrived;
         worker->records[o].took = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
     }
     dg_note(&worker->reader->ring, worker->records, (uint64_t)hits);
+}
+
+/* Answer `count` datagrams that have been received. Returns the misses. The
+ * clock is read once before and once after: all in a batch arrived together, and
+ * took as long as the batch. */
+static inline int dg_answer(dg_worker *worker, int count) {
+    dg_table *table = worker->table;
+    int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC);
+    int64_t now = started + DG_LOAD(&table->clockOffset, RELAXED);
+    uint64_t unsent = 0;
+    int8_t kinds[DG_BATCH];
+    const dg_views *views;
+    int hits, misses = 0;
+    dg_enter(table, worker->reader);
+    views = DG_LOAD(&table->views, ACQUIRE);
+    dg_readAll(worker, count, views, kinds);
+    hits = dg_replyAll(worker, count, kinds, views->generation, now, arrived, &misses);
+    if (hits) {
+        unsigned done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
+        /* Polled, the socket may be full: replies are lost then, as anywhere. */
+        unsent += (unsigned)hits - done;
+        dg_noteAll(worker, hits, arrived, dg_clock(CLOCK_MONOTONIC) - started);
+    }
     /* Not before: the numbers just noted keep their meaning until here. */
     dg_leave(worker->reader);
     DG_ADD(&worker->reader->hits, (uint64_t)hits);
@@ -376,31 +239,6 @@ static inline void dg_poll(dg_worker *worker) {
         dg_answer(worker, count);
         if (count < DG_BATCH) return;
     }
-}
-
-/* ---- replies from the reactor ------------------------------------------- */
-
-/* Replies to misses, to be sent by one call. */
-typedef struct {
-    struct mmsghdr messages[DG_BATCH];
-    struct iovec places[DG_BATCH];
-    uint8_t control[DG_BATCH][DG_CONTROL] __attribute__((aligned(16)));
-    dg_peer peers[DG_BATCH];
-} dg_outbox;
-
-/* Put a reply into place `i`; its octets must stay where they are. */
-static inline void dg_post(dg_outbox *outbox, int i, const void *reply, size_t size,
-                           const void *peer) {
-    struct msghdr *message = &outbox->messages[i].msg_hdr;
-    memcpy(&outbox->peers[i], peer, sizeof outbox->peers[i]);
-    memset(message, 0, sizeof *message);
-    outbox->places[i].iov_base = (void *)reply;
-    outbox->places[i].iov_len = size;
-    message->msg_iov = &outbox->places[i];
-    message->msg_iovlen = 1;
-    message->msg_name = &outbox->peers[i].to;
-    message->msg_namelen = outbox->peers[i].toSize;
-    dg_writeSource(message, outbox->control[i], &outbox->peers[i]);
 }
 
 /* ---- making ------------------------------------------------------------- */

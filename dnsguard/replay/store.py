@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.replay.test_store -*-
+# -*- test-case-name: tests.replay -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The replay store in pure Python.
@@ -22,22 +22,19 @@ from zope.interface import implementer
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.entry import ReplayedAnswer
-from dnsguard.replay.key import LEAST_LIMIT, LIMIT_MAX, RequestKey, requestKey
+from dnsguard.replay.kept import Exact, KeptReply, isAnswer
+from dnsguard.replay.key import LEAST_LIMIT, LIMIT_MAX, requestKey
 from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
-from dnsguard.wire.edns import InvalidOPT
-from dnsguard.wire.layout import MalformedMessage, scan
 
 __all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
 
-DRAIN_LIMIT = 8192
-"""Records that one call of C{drain} gives at most: when it gives as many, there
-may be more."""
+DRAIN_LIMIT = 65536
+"""Records that one call of C{drain} gives at most, lest the reactor stall after
+it was busy elsewhere; the rest is given by the next calls."""
 
 LONGEST = 7 * 86400.0
 """Seconds that an entry is kept at most."""
 
-_ENTRY_OVERHEAD = 1200
-"""Octets that an entry costs besides its key and its reply, measured."""
 
 _PLACES_MAX = 65536
 _ALIASES_MAX = 4
@@ -45,12 +42,10 @@ _SECOND_CHANCES = 64
 _BURIED_WITH_EACH = 8
 _BURIED_BY_DRAIN = 2000
 
-_TTL = struct.Struct("!I")
 _SHARED = struct.Struct("=qQIH18s")
 _VIEW = struct.Struct("!I")
 
-_Exact = dict[bytes, "_Entry"]
-_Place = tuple[_Exact, bytes, int]
+_Place = tuple[Exact, bytes, int]
 
 
 def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int) -> None:
@@ -62,123 +57,11 @@ def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int
     for name, value, least, most in [
         ("maxEntries", maxEntries, 1, 1 << 26),
         ("maxBytes", maxBytes, 1 << 16, 1 << 40),
-        ("payloadLimit", payloadLimit, LEAST_LIMIT + 1, LIMIT_MAX),
+        ("payloadLimit", payloadLimit, LEAST_LIMIT, 65535),
         ("ringSize", ringSize, 1, 1 << 24),
     ]:
         if not least <= value <= most:
             raise ValueError(f"{name} {value} is not from {least} to {most}")
-
-
-class _Entry:
-    """
-    One finished reply.
-
-    @ivar key: Where it stands in the store: request key and view number.
-    @ivar number: Its number in records.
-    @ivar reply: The reply's octets as remembered.
-    @ivar facts: What the observers need.
-    @ivar born: When it was made, in seconds.
-    @ivar expires: When it stops being replayed.
-    @ivar body: What a reply to a lower-case question has behind its id, from
-        C{since} until C{turns}, when the TTLs count down again.
-    @ivar ttls: The TTLs' offsets in C{body} and their values in seconds;
-        L{None} until first needed.
-    @ivar exact: The requests, without id, that find it at once.
-    @ivar touched: Was it replayed since the last drain?
-    @ivar visited: Was it replayed since eviction last looked at it?
-    """
-
-    __slots__ = (
-        "aliases",
-        "body",
-        "born",
-        "exact",
-        "expires",
-        "facts",
-        "key",
-        "number",
-        "qname",
-        "reply",
-        "since",
-        "touched",
-        "ttls",
-        "turns",
-        "visited",
-    )
-
-    def __init__(
-        self,
-        key: bytes,
-        qname: bytes,
-        number: int,
-        reply: bytes,
-        facts: ReplayedAnswer,
-        born: float,
-        expires: float,
-        exact: _Exact,
-    ) -> None:
-        self.key = key
-        self.qname = qname
-        self.number = number
-        self.reply = reply
-        self.facts = facts
-        self.born = born
-        self.expires = expires
-        self.exact = exact
-        self.aliases: list[bytes] = []
-        self.ttls: list[tuple[int, int]] | None = None
-        self.body = b""
-        self.since = self.turns = born
-        self.touched = False
-        self.visited = False
-
-    @property
-    def cost(self) -> int:
-        """
-        The octets it counts for.
-        """
-        return _ENTRY_OVERHEAD + 2 * len(self.reply) + 2 * len(self.key)
-
-    def turn(self, now: float) -> bool:
-        """
-        Make C{body} right for C{now}.
-
-        @return: Whether it still may be replayed.
-        """
-        if self.ttls is None and not self._prepare():
-            self.expires = self.born
-        if self.ttls is None or not self.born <= now < self.expires:
-            return False
-        age = int(now - self.born)
-        body = bytearray(self.body or self._lowerBody())
-        for offset, seconds in self.ttls:
-            _TTL.pack_into(body, offset, max(0, seconds - age))
-        self.body = bytes(body)
-        self.since = self.born + age
-        self.turns = min(self.since + 1, self.expires)
-        return True
-
-    def _lowerBody(self) -> bytes:
-        return self.reply[2:12] + self.qname + self.reply[12 + len(self.qname) :]
-
-    def _prepare(self) -> bool:
-        """
-        Find the TTLs, and let the entry expire with the first of its records.
-        """
-        try:
-            layout = scan(self.reply)
-        except (MalformedMessage, InvalidOPT):
-            return False
-        ttls = []
-        for offset in layout.ttls:
-            (seconds,) = _TTL.unpack_from(self.reply, offset)
-            # RFC 2181 §8: the top bit set means 0.
-            ttls.append((offset - 2, 0 if seconds > 0x7FFFFFFF else seconds))
-        self.ttls = ttls
-        least = min((seconds for _, seconds in ttls), default=None)
-        if least is not None:
-            self.expires = min(self.expires, self.born + least)
-        return True
 
 
 @implementer(IReplayStore)
@@ -204,6 +87,7 @@ class PythonReplayStore:
         @param maxEntries: Replies kept at most.
         @param maxBytes: Octets they may cost, overhead included.
         @param payloadLimit: The most octets of UDP reply this server sends.
+            Replies over L{LIMIT_MAX} aren't kept.
         @param ringSize: Records kept at most until L{drain}, a power of two or
             rounded up to one.
         @raise ValueError: An argument is out of range.
@@ -212,19 +96,19 @@ class PythonReplayStore:
         self.generation = 0
         self._maxEntries = maxEntries
         self._maxBytes = maxBytes
-        self._payloadLimit = payloadLimit
+        self._payloadLimit = min(payloadLimit, LIMIT_MAX)
         self._ringSize = 1 << (ringSize - 1).bit_length()
         self._networks: tuple[Any, ...] = ()
         self._map = ViewMap.of((), 0)
         self._number = 0
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._names: dict[bytes, list[_Entry]] = {}
-        self._exact: dict[int, _Exact] = {}
+        self._entries: OrderedDict[bytes, KeptReply] = OrderedDict()
+        self._names: dict[bytes, list[KeptReply]] = {}
+        self._exact: dict[int, Exact] = {}
         self._places: dict[bytes, _Place] = {}
         self._dying: list[dict[Any, Any]] = []
         self._bytes = 0
         self._log: list[bytes] = []
-        self._touched: list[_Entry] = []
+        self._touched: list[KeptReply] = []
         self._taken: list[bytes] = []
         self._takenFacts: dict[int, ReplayedAnswer] = {}
         self._drained = self._dropped = self._misses = 0
@@ -256,7 +140,11 @@ class PythonReplayStore:
             entry.touched = entry.visited = True
             self._touched.append(entry)
         tail = b"\1" + place[1][1:] if stream else place[1]
-        log.append(_SHARED.pack(arrived, entry.number, time_ns() - arrived, len(reply), tail))
+        took = time_ns() - arrived
+        if not 0 <= took <= 0xFFFFFFFF:
+            # Somebody has set the clock meanwhile.
+            took = 0
+        log.append(_SHARED.pack(arrived, entry.number, took, len(reply), tail))
         return reply
 
     def _place(self, address: bytes) -> _Place:
@@ -274,7 +162,7 @@ class PythonReplayStore:
 
     def _read(
         self, datagram: bytes, place: _Place, now: float
-    ) -> tuple[_Entry, bytes] | tuple[None, bytes]:
+    ) -> tuple[KeptReply, bytes] | tuple[None, bytes]:
         """
         Find the entry for a request that wasn't found by its very octets.
         """
@@ -295,7 +183,7 @@ class PythonReplayStore:
             self._alias(entry, datagram[2:])
         return entry, datagram[:2] + entry.body[:10] + name + entry.body[10 + len(name) :]
 
-    def _alias(self, entry: _Entry, request: bytes) -> None:
+    def _alias(self, entry: KeptReply, request: bytes) -> None:
         """
         Let a request with its name in lower case find its entry at once.
         """
@@ -318,7 +206,7 @@ class PythonReplayStore:
             or facts.viewNumber <= NOBODY
             or facts.generation != self.generation
             or not seconds > 0
-            or not _answers(reply, request)
+            or not isAnswer(reply, request)
         ):
             self._refused += 1
             return
@@ -332,7 +220,7 @@ class PythonReplayStore:
         exact = self._exact.setdefault(facts.viewNumber, {})
         qname = request.question[:-4]
         expires = now + min(seconds, LONGEST)
-        entry = _Entry(key, qname, self._number, reply, facts, now, expires, exact)
+        entry = KeptReply(key, qname, self._number, reply, facts, now, expires, exact)
         self._entries[key] = entry
         self._names.setdefault(qname, []).append(entry)
         self._bytes += entry.cost
@@ -340,7 +228,7 @@ class PythonReplayStore:
         self._evict(entry, now)
         self._bury(_BURIED_WITH_EACH)
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: KeptReply) -> None:
         """
         Take an entry away.
         """
@@ -354,7 +242,7 @@ class PythonReplayStore:
             del self._names[entry.qname]
         self._bytes -= entry.cost
 
-    def _evict(self, spared: _Entry, now: float) -> None:
+    def _evict(self, spared: KeptReply, now: float) -> None:
         """
         Make the bounds hold, without touching the entry that was just stored.
         """
@@ -456,19 +344,3 @@ class PythonReplayStore:
             "refused": self._refused,
             "ringDropped": self._dropped,
         }
-
-
-def _answers(reply: bytes, request: RequestKey) -> bool:
-    """
-    Is this a whole response to that request which its sender can take?
-    """
-    question = request.question
-    end = 12 + len(question)
-    return (
-        end <= len(reply) <= request.limit
-        and bool(reply[2] & 0x80)
-        and not reply[2] & 0x02
-        and reply[4:6] == b"\0\1"
-        and reply[12 : end - 4].lower() == question[:-4]
-        and reply[end - 4 : end] == question[-4:]
-    )

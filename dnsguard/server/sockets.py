@@ -10,6 +10,7 @@ the reactor adopts.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -24,6 +25,9 @@ IP_PKTINFO: int | None = getattr(socket, "IP_PKTINFO", 8 if sys.platform == "lin
 """The option, and kind of ancillary data, that names a datagram's destination."""
 
 _MISSING = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+
+_SO_RCVBUFFORCE = 33 if sys.platform == "linux" else None
+"""The option that sets the buffer beyond the system's limit, see socket(7)."""
 
 _BACKLOG = 512
 """Connections the system may hold that we haven't accepted yet."""
@@ -76,7 +80,7 @@ def _bind(
         if kind == socket.SOCK_STREAM:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receiveBuffer:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receiveBuffer)
+            _setReceiveBuffer(bound, receiveBuffer)
         bound.bind((address.host, address.port))
         if kind == socket.SOCK_STREAM:
             bound.listen(_BACKLOG)
@@ -88,6 +92,16 @@ def _bind(
         words = os.strerror(reason.errno).lower() if reason.errno else str(reason)
         raise ListenError(str(address), protocol, words) from reason
     return bound
+
+
+def _setReceiveBuffer(bound: socket.socket, octets: int) -> None:
+    """
+    Ask for room; what the system's limit doesn't allow takes privileges.
+    """
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+    if _SO_RCVBUFFORCE is not None:
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, octets)
 
 
 def _tellDestination(bound: socket.socket) -> None:

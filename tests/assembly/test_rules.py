@@ -168,6 +168,15 @@ blocklists:
         self.assertEqual((how.mode, how.ttl), (BlockMode.ADDRESS, 90))
         self.assertEqual(how.ipv4, (bytes([192, 0, 2, 80]),))
 
+    def test_nullAddresses(self) -> None:
+        """
+        Null addresses are one word, and both families.
+        """
+        how = self.policy("response: {blocked: null_ip}\n").defaultView.blockedResponse
+        self.assertEqual(
+            (how.mode, how.ipv4, how.ipv6), (BlockMode.NULL, (bytes(4),), (bytes(16),))
+        )
+
     def test_recordsAndHosts(self) -> None:
         """
         Local records and hosts files are read; what in a hosts file makes no

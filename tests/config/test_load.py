@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.config import Config, Loaded, Severity, Source, load, loadText
 from dnsguard.config.convert import allPaths
 from dnsguard.config.load import PACKAGED_DEFAULTS
+from dnsguard.config.sections.redis import RedisServer
 from dnsguard.errors import ConfigError
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "documented.yaml"
@@ -174,13 +175,12 @@ class ProblemTests(LoadCase):
         Documented keys of later versions are told and don't stand in the way.
         """
         loaded = self.load(
-            "query_store: {enabled: true}\ncontrol: {listen: x}\n"
-            "cache: {redis: {address: 'redis:6379'}, refresh: {hot_ttl: 2m, stale_ttl: 5m}}\n"
+            "webhooks: {on_block: {enabled: true}}\nsync: {role: replica}\ncache: {max_ttl: 5m}\n"
         )
-        self.assertEqual(loaded.config.cache.refresh.staleTTL, 300.0)
+        self.assertEqual(loaded.config.cache.maxTTL, 300.0)
         self.assertEqual(
             [(problem.line, problem.path) for problem in loaded.warnings],
-            [(1, "query_store"), (2, "control"), (3, "cache.redis"), (3, "cache.refresh.hot_ttl")],
+            [(1, "webhooks"), (2, "sync")],
         )
         for problem in loaded.warnings:
             self.assertIs(problem.severity, Severity.WARNING)
@@ -194,9 +194,10 @@ class ProblemTests(LoadCase):
         loaded = load(Source(DOCUMENTED), {})
         paths = [problem.path for problem in loaded.warnings]
         self.assertEqual(len(set(paths)), len(paths))
-        for section in ("cache.redis", "query_store", "control", "sync", "webhooks"):
+        for section in ("sync", "webhooks"):
             self.assertIn(section, paths)
         self.assertEqual(loaded.config.cache.lruSize, 10_000)
+        self.assertEqual(loaded.config.cache.redis.address, (RedisServer("redis", 6379),))
         self.assertEqual(loaded.config.server.reusePortListeners, 4)
 
     def test_shape(self) -> None:

@@ -7,8 +7,10 @@ real SQL, real sockets on loopback.
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import trustme
 from twisted.trial.unittest import TestCase
 
 from dnsguard.errors import StoreError
@@ -199,6 +201,14 @@ class ClickHouseStoreTests(ClickHouseTestCase, StoreContract):
         self.assertEqual(store.counters()["dropped_partitions"], 0)
         self.assertEqual(store.counters()["stored_rows"], 11)
 
+    async def test_asyncInsert(self) -> None:
+        """
+        With asynchronous inserts rows are there when the insert has returned.
+        """
+        self.store = self.storeAt(self.server.address, asyncInsert=True)
+        await self.filled()
+        self.assertEqual(await self.total(), 11)
+
     async def test_failover(self) -> None:
         """
         A server that can't be reached is left for the next, which is asked
@@ -325,3 +335,33 @@ class ClickHouseFaultTests(ClickHouseTestCase):
         server.start()
         await store.insert(block)
         self.assertEqual((await store.ask(Recent()))["total"], 11)
+
+    async def test_tls(self) -> None:
+        """
+        Over TLS a server must have a certificate that is trusted, unless that
+        is switched off.
+        """
+        authority = trustme.CA()
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        certificate, trusted = folder / "server.pem", folder / "authority.pem"
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+            str(certificate)
+        )
+        authority.cert_pem.write_to_path(str(trusted))
+        server = ClickHouseServer(certificate=str(certificate))
+        server.start()
+        self.addCleanup(server.close)
+        for credentials, good in (
+            (Credentials(), False),
+            (Credentials(certificates=str(trusted)), True),
+            (Credentials(verify=False), True),
+        ):
+            store = self.storeAt(server.address, credentials=credentials)
+            self.addCleanup(store.close)
+            if good:
+                await store.insert(sampleBlock())
+            else:
+                problem: Any = await self.assertFailure(store.start(), StoreError)
+                self.assertIn("certificate verify failed", str(problem))
+        self.assertEqual((await store.ask(Recent()))["total"], 22)

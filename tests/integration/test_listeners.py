@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Answer, Outcome
 from dnsguard.errors import ListenError
 from dnsguard.server.address import ListenAddress
+from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.wire.layout import Layout, scan
@@ -114,6 +115,38 @@ class AnsweringTests(ListenerTestCase):
         It is a service.
         """
         verifyObject(IService, self.service(LOOPBACK))
+
+    async def test_severalSockets(self) -> None:
+        """
+        Several sockets share one address; all of them answer, and each is
+        made by what the service was given.
+        """
+        made: list[ListenAddress] = []
+
+        def make(bound: socket.socket, address: ListenAddress) -> DatagramListener:
+            made.append(address)
+            return DatagramListener(bound, self.server, reactor)
+
+        service = self.start(LOOPBACK, streams=None, sockets=4, makeListener=make)
+        hosts = {address for _, address in service.getHosts()}
+        self.assertEqual((len(made), hosts), (4, set(made)))
+        (host,) = hosts
+        for _ in range(24):
+            self.assertEqual((await self.ask(host, requestFor())).rCode, dns.OK)
+        taken = [counters.received for counters in service.datagramCounters]
+        self.assertEqual(sum(taken), 24)
+        self.assertGreater(sum(map(bool, taken)), 1)
+
+    def test_sharedWithNobodyElse(self) -> None:
+        """
+        However many sockets share an address, it is refused if somebody has
+        it who would share it, too.
+        """
+        first = self.start(LOOPBACK, streams=None, sockets=2)
+        ((_, host), *_) = first.getHosts()
+        second = self.service(host, streams=None, sockets=2)
+        error = self.assertRaises(ListenError, second.startService)
+        self.assertIn("in use", str(error))
 
     async def test_udp(self) -> None:
         """

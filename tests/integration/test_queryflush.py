@@ -54,9 +54,9 @@ from tests.support.events import eventOf
 queryflush.TICK = 0.05
 folder = Path(sys.argv[1])
 recorder = QueryRecorder(100000, Exclusion(), Anonymizer())
-store = DuckDBStore(reactor, folder / "queries.duckdb")
 pool = ThreadPool(0, 4)
 pool.start()
+store = DuckDBStore(reactor, pool, folder / "queries.duckdb")
 service = queryflush.QueryFlushService(
     recorder, store, Spool(folder / "spool", 1 << 24), reactor, pool, interval=0.1, batchSize=100
 )
@@ -257,7 +257,7 @@ class DuckDBFlushTests(FlushTestCase):
         """
         However often the engine's process is killed, each row is stored once.
         """
-        store = DuckDBStore(reactor, self.folder / "queries.duckdb")
+        store = DuckDBStore(reactor, self.pool, self.folder / "queries.duckdb")
         self.patch(sys.modules[DuckDBStore.__module__], "FIRST_PAUSE", INTERVAL)
         self.begin(store)
         for _ in range(4):
@@ -295,7 +295,7 @@ class DuckDBFlushTests(FlushTestCase):
         for line in victim.stdout:
             recorded, delivered = map(int, line.split())
         victim.stdout.close()
-        self.begin(DuckDBStore(reactor, self.folder / "queries.duckdb"))
+        self.begin(DuckDBStore(reactor, self.pool, self.folder / "queries.duckdb"))
         self.patch(sys.modules[DuckDBStore.__module__], "FIRST_PAUSE", INTERVAL)
         self.record(1)
         await self.until(self.isQuiet)

@@ -121,6 +121,23 @@ class RequestLogTests(SynchronousTestCase):
         log.writeQueued()
         self.assertEqual((log.recorded, log.dropped, len(self.lines())), (1, 3, 1))
 
+    def test_brokenBatch(self) -> None:
+        """
+        A batch of which no line can be made costs its own lines, which are
+        counted, and later ones are written.
+        """
+        log = self.requestLog()
+        batch = FakeReplayBatch({1: entryFor()})
+        batch.add(1, "192.0.2.1", transport=7)
+        batch.add(1, "192.0.2.1")
+        log.queriesReplayed(batch)
+        log._tick()
+        self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
+        log.queryAnswered(eventOf())
+        log._tick()
+        self.assertEqual((log.recorded, log.dropped), (1, 2))
+        self.assertEqual(log.counters()["buffer_used"], 0)
+
     def test_complainsAgainLater(self) -> None:
         """
         A disk that stays full is spoken of once a minute.

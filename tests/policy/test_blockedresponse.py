@@ -34,9 +34,9 @@ class ParseTests(SynchronousTestCase):
 
     def test_null(self) -> None:
         """
-        C{null} is the two unspecified addresses, for a minute.
+        C{null_ip} is the two unspecified addresses, for a minute.
         """
-        found = BlockedResponse.parse("null")
+        found = BlockedResponse.parse("null_ip")
         self.assertEqual((found.ipv4, found.ipv6, found.ttl), ((bytes(4),), (bytes(16),), 60))
 
     def test_addresses(self) -> None:
@@ -61,13 +61,13 @@ class ParseTests(SynchronousTestCase):
             (
                 "nonsense",
                 0,
-                "response.blocked: 'nonsense' is neither nxdomain, nodata, null, refused nor an IP address",
+                "response.blocked: 'nonsense' is neither nxdomain, nodata, null_ip, refused nor an IP address",
             ),
             ("nxdomain 192.0.2.1", 0, "response.blocked: 'nxdomain' is neither"),
             ("", 0, "response.blocked: neither a mode nor an address"),
             ("fe80::1%eth0", 0, "response.blocked: 'fe80::1%eth0' has a zone"),
             ("address", 0, "response.blocked: 'address' is neither"),
-            ("null", -1, "response.blocked_ttl: -1 is no number of seconds"),
+            ("null_ip", -1, "response.blocked_ttl: -1 is no number of seconds"),
         ]:
             error = self.assertRaises(PolicyError, BlockedResponse.parse, written, ttl)
             self.assertTrue(str(error).startswith(text), str(error))

@@ -6,7 +6,9 @@ Tests for L{dnsguard.querystore.duckdb}, with a real process.
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from dnsguard.errors import StoreError
 from dnsguard.querystore import duckdb
 from dnsguard.querystore.duckdb import DuckDBStore
 from dnsguard.querystore.questions import Summary
-from tests.support.storecontract import StoreContract, StoreFixture, sampleBlock
+from tests.support.storecontract import StoreContract, StoreFixture, hour, sampleBlock
 
 MISSING = "" if all(map(find_spec, ("duckdb", "numpy"))) else "needs the packages duckdb and numpy"
 
@@ -36,7 +38,17 @@ class DuckDBStoreTests(StoreContract, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
+
+
+class Refusing:
+    """
+    The reactor, but for its processes.
+    """
+
+    def __init__(self, reactor: Any, spawnProcess: Any) -> None:
+        self.seconds = reactor.seconds
+        self.spawnProcess = spawnProcess
 
 
 class DuckDBFaultTests(StoreFixture, TestCase):
@@ -54,7 +66,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         Make a store on a new file.
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
-        return DuckDBStore(self.reactor, self.path)
+        return DuckDBStore(self.reactor, self.pool, self.path)
 
     def signal(self, number: int) -> None:
         """
@@ -84,7 +96,7 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         await self.store.insert(block)
         self.signal(signal.SIGSTOP)
         waiting = self.store.insert(sampleBlock())
-        self.signal(signal.SIGKILL)
+        self.reactor.callLater(0.1, self.signal, signal.SIGKILL)
         problem: Any = await self.assertFailure(waiting, StoreError)
         self.assertIn("its process has ended", str(problem))
         await self.store.insert(block)
@@ -119,13 +131,29 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         await self.store.close()
         self.assertEqual(await self.total(), 11)
 
+    async def test_noProcess(self) -> None:
+        """
+        When no process can be made that is a failure like any other.
+        """
+        self.patch(sys, "executable", "/nowhere/python")
+        problem: Any = await self.assertFailure(self.store.insert(sampleBlock()), StoreError)
+        self.assertIn("process", str(problem))
+
+        def refuse(*arguments: Any) -> None:
+            raise OSError(11, "Resource temporarily unavailable")
+
+        other = DuckDBStore(Refusing(self.reactor, refuse), self.pool, self.path)
+        problem = await self.assertFailure(other.start(), StoreError)
+        self.assertIn("Resource temporarily unavailable", str(problem))
+        await other.close()
+
     async def test_fileInUse(self) -> None:
         """
         A file that another server has open is an error that says so, and the
         process isn't started in a loop.
         """
         await self.store.insert(sampleBlock())
-        other = DuckDBStore(self.reactor, self.path)
+        other = DuckDBStore(self.reactor, self.pool, self.path)
         self.addCleanup(other.close)
         problem: Any = await self.assertFailure(other.start(), StoreError)
         self.assertIn("lock", str(problem))
@@ -148,3 +176,30 @@ class DuckDBFaultTests(StoreFixture, TestCase):
                 await self.assertFailure(deferred, StoreError)
             else:
                 await deferred
+
+    async def test_fullDisk(self) -> None:
+        """
+        On a full disk a block fails, and once there is room it is stored, once;
+        the engine, which gives its file up, is started again.
+        """
+        self.store = DuckDBStore(self.reactor, self.pool, self.path, checkpointOctets=1 << 20)
+        await self.store.start()
+        process = self.store._process
+        assert process is not None
+        assert process.transport is not None
+        # A file that can't grow over two megabytes stands for a full disk.
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(process.transport.pid, resource.RLIMIT_FSIZE, (2 << 20, unlimited))
+        stored = 0
+        block = hour(0, 10_000)
+        with self.assertRaises(StoreError):
+            while stored < 50:
+                await self.store.insert(block)
+                stored += 1
+                block = hour(stored, 10_000)
+        self.assertLess(stored, 50)
+        await process.ended
+        self.assertEqual(await self.total(), stored * 10_000)
+        await self.store.insert(block)
+        self.assertEqual(await self.total(), (stored + 1) * 10_000)
+        self.assertEqual(self.store.restarts, 1)

@@ -5,8 +5,6 @@ Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
 
 from __future__ import annotations
 
-import os
-import random
 import tempfile
 from importlib.util import find_spec
 from io import BytesIO
@@ -19,10 +17,9 @@ from dnsguard.errors import StoreError
 from dnsguard.querystore import ducksql
 from dnsguard.querystore.frames import FrameReader, frame
 from dnsguard.querystore.questions import Latency, TimeSeries
-from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from dnsguard.querystore.statements import Statement
 from tests.support.events import NOON
-from tests.support.storecontract import sampleBlock
+from tests.support.storecontract import hour, sampleBlock
 
 MISSING = not all(map(find_spec, ("duckdb", "numpy")))
 
@@ -31,21 +28,6 @@ if TYPE_CHECKING or not MISSING:
 
     from dnsguard.querystore.duckfile import DuckFile
     from dnsguard.querystore.duckworker import Worker, serve
-
-
-def hour(number: int, count: int) -> Block:
-    """
-    Make a block of so many rows of one hour, with a name of its own.
-    """
-    start = int((NOON + number * 3600) * 1000)
-    noise = random.Random(number)
-    rows = b"".join(
-        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
-        for at in range(count)
-    )
-    template = sampleBlock()
-    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
-    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
 
 
 class DuckFileTestCase(SynchronousTestCase):
@@ -117,14 +99,20 @@ class DuckFileTests(DuckFileTestCase):
 
     def test_retention(self) -> None:
         """
-        Rows go when they are too old, and names and ids of blocks with them.
+        Rows go with the hour in which they are too old, and names and ids of
+        blocks with them.
         """
-        file = self.open(retention=3600.0)
+        file = self.open(retention=7200.0)
         file.insert(sampleBlock())
-        self.now = NOON + 3600 + 100
+        file.insert(hour(1, 100))
+        hourEnd = NOON - NOON % 3600 + 3600
+        self.now = hourEnd + 7200 - 1
         file.maintain()
-        self.assertEqual((self.count(file), self.count(file, "names")), (2, 1))
-        self.assertEqual(self.count(file, "blocks"), 1)
+        self.assertEqual((self.count(file), self.count(file, "names")), (111, 5))
+        self.now += 1
+        file.maintain()
+        self.assertEqual((self.count(file), self.count(file, "names")), (100, 1))
+        self.assertEqual(self.count(file, "blocks"), 2)
         self.now += 8 * 86400
         file.maintain()
         self.assertEqual(self.count(file), 0)

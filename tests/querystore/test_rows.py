@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Outcome
+from dnsguard.query import Transport
 from dnsguard.querystore.rows import (
     CLIENT_COLUMNS,
     COLUMNS,
     ENCODED_COLUMNS,
     FACT_COLUMNS,
+    PROTOCOLS,
     ROW,
     Block,
     BrokenBlock,
@@ -62,6 +64,12 @@ class FragmentTests(SynchronousTestCase):
         self.assertEqual(sorted(ENCODED_COLUMNS), sorted(column.name for column in COLUMNS))
         self.assertEqual(len(set(ENCODED_COLUMNS)), 20)
         self.assertEqual((len(CLIENT_COLUMNS), len(FACT_COLUMNS), ROW.size), (2, 12, 32))
+
+    def test_allTransportsHaveANumber(self) -> None:
+        """
+        Whatever a query can arrive over can be in a row.
+        """
+        self.assertEqual([transport.value for transport in Transport], list(PROTOCOLS))
 
     def test_facts(self) -> None:
         """

@@ -262,7 +262,7 @@ class CorpusTests(SynchronousTestCase):
         if _store is None:
             self.skipTest("the compiled twin isn't built")
         files = sorted(CORPUS.iterdir())
-        self.assertGreater(len(files), 15)
+        self.assertGreater(len(files), 50)
         eligible = replayed = 0
         for file in files:
             pair = [PythonReplayStore(), _store.CompiledReplayStore()]
@@ -283,10 +283,14 @@ class CorpusTests(SynchronousTestCase):
                 made = bytearray(asked[:end]) + rest[6:]
                 made[2] |= 0x80
                 made[6 : 6 + len(rest[:6])] = rest[:6]
-                for store in pair:
+                kept, seconds = facts(asked, 0, 0), 1.0 + (action >> 1 & 7)
+                # The one in Python looks into replies only when asked for them.
+                isGood = _store.readReply(bytes(made), asked, end) is not None
+                for store in pair if isGood else [PythonReplayStore()]:
                     if action & 1:
-                        kept = facts(asked, 0, 0)
-                        store.remember(asked, bytes(made), kept, 1.0 + (action >> 1 & 7), 100.0)
+                        store.remember(asked, bytes(made), kept, seconds, 100.0)
+                    if not isGood:
+                        self.assertIsNone(store.lookup(asked, CLIENT, 100.0), file.name)
                 answers = [store.lookup(asked, CLIENT, 100.5) for store in pair]
                 self.assertEqual(answers[0], answers[1], file.name)
                 replayed += answers[0] is not None

@@ -174,7 +174,7 @@ class BlocklistResolverTests(SynchronousTestCase):
         """
         ANY is all the addresses.
         """
-        answer = self.ask(ANY, "null")
+        answer = self.ask(ANY, "null_ip")
         self.assertEqual([record.type for record in answer[0]], [dns.A, dns.AAAA])
         self.assertEqual(self.dotted(answer), ["0.0.0.0"])
 

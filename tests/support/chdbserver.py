@@ -2,7 +2,8 @@
 """
 A ClickHouse engine behind as much of ClickHouse's HTTP protocol as a client
 needs, and faults on demand. Run in a process of its own: C{chdbserver.py FOLDER
-PASSWORD PORT}; prints the port it listens on.
+PASSWORD PORT
+CERTIFICATE}; prints the port it listens on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 import lz4.frame  # type: ignore[import-untyped]
 from chdb.session import Session
 from twisted.internet import reactor as installedReactor
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -226,16 +228,21 @@ class Endpoint(Resource):
         return text.encode()
 
 
-def main(folder: str, password: str, number: int) -> None:
+def main(folder: str, password: str, number: int, certificate: str) -> None:
     """
-    Listen on a port; 0 is one of the system's choice.
+    Listen on a port; 0 is one of the system's choice. With the file of a
+    certificate and its key, by TLS.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     site = Site(Endpoint(Engine(folder), password))
-    port = reactor.listenTCP(number, site, interface="127.0.0.1")
+    if certificate:
+        context = PrivateCertificate.loadPEM(Path(certificate).read_bytes()).options()
+        port = reactor.listenSSL(number, site, context, interface="127.0.0.1")
+    else:
+        port = reactor.listenTCP(number, site, interface="127.0.0.1")
     print(port.getHost().port, flush=True)
     reactor.run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -35,9 +35,10 @@ class ClickHouseServer:
 
     _shared: ClickHouseServer | None = None
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", certificate: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dnsguard-clickhouse-"))
         self._password = password
+        self._certificate = certificate
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         atexit.register(self.close)
@@ -57,7 +58,8 @@ class ClickHouseServer:
         """
         Where it listens.
         """
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """
@@ -70,6 +72,7 @@ class ClickHouseServer:
                 str(self.folder / "data"),
                 self._password,
                 str(self.port),
+                self._certificate,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

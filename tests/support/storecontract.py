@@ -5,6 +5,8 @@ What every query store does, whatever engine is behind it.
 
 from __future__ import annotations
 
+import os
+import random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import reactor
@@ -28,8 +30,9 @@ from dnsguard.querystore.questions import (
     TimeSeries,
     Top,
     Upstreams,
+    clientView,
 )
-from dnsguard.querystore.rows import Block
+from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from tests.support.events import NOON, entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
 
@@ -100,6 +103,21 @@ def sampleBlock() -> Block:
     block = buffer.take()
     assert block is not None
     return block
+
+
+def hour(number: int, count: int) -> Block:
+    """
+    Make a block of so many rows of one hour, with a name of its own.
+    """
+    start = int((NOON + number * 3600) * 1000)
+    noise = random.Random(number)
+    rows = b"".join(
+        ROW.pack(start + at * 3_600_000 // count, 0, 0, noise.getrandbits(32), 0, 0, 0)
+        for at in range(count)
+    )
+    template = sampleBlock()
+    fact = fragment((f"hour{number}.example", *texts(template.facts[0])[1:]))
+    return Block(os.urandom(16), "one", rows, template.clients[:1], (fact,))
 
 
 if TYPE_CHECKING:
@@ -422,6 +440,20 @@ class StoreContract(StoreFixture):
             (await store.ask(Discovery(QueryFilter(since=NOON + 100))))["discovered"],
             [{"ip": "192.0.2.1", "query_count": 1}, {"ip": "192.0.2.2", "query_count": 1}],
         )
+
+    async def test_clientView(self) -> None:
+        """
+        What one client did can be seen apart.
+        """
+        store = await self.filled()
+        questions = clientView(QueryFilter(since=NOON), "192.0.2.2")
+        shapes = {name: await store.ask(question) for name, question in questions.items()}
+        self.assertEqual(shapes["summary"]["total"], 3)
+        self.assertEqual(shapes["latency"]["maxMs"], 40.0)
+        self.assertEqual(shapes["domains"]["top"][0], {"value": "b.example.org", "count": 2})
+        self.assertEqual(shapes["blocked"]["top"], [{"value": "bad.example", "count": 1}])
+        self.assertEqual(shapes["lists"]["top"], [{"value": "ads", "count": 1}])
+        self.assertEqual(sum(point["total"] for point in shapes["series"]["buckets"]), 3)
 
     async def test_hostileTexts(self) -> None:
         """
