@@ -176,6 +176,7 @@ setup(
         "PyYAML>=6",
         "treq>=24.9",
         "idna>=3.7",
+        "rich>=13.7",
         "google-re2>=1.1",
         "klein>=23.12",
         "ruamel.yaml>=0.18",

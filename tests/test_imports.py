@@ -49,7 +49,7 @@ NOUNS = {"observers.event", "replay.entry"}
 
 EXCEPTIONS = {("resolvers", "upstream"), ("server", "resolvers")}
 
-TOP = {"assembly", "tap", "cli"}
+TOP = {"__main__", "assembly", "tap", "cli"}
 
 CONFIG_READERS = {
     "policy.build",

@@ -1,6 +1,6 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-Tests for L{dnsguard.cli}.
+Tests for L{dnsguard.cli.process}.
 """
 
 from __future__ import annotations

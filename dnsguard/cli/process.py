@@ -1,41 +1,28 @@
-# -*- test-case-name: tests.test_cli -*-
+# -*- test-case-name: tests.cli.test_process -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-The C{dnsguard} command.
+The commands that need no running server: C{run}, C{check-config}, C{version}.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import platform
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 import dnsguard
-from dnsguard.config.load import Source, load
-from dnsguard.config.problem import Problem, Severity
-from dnsguard.errors import ConfigError
-from twisted import __version__ as twistedVersion
+from dnsguard.cli.entry import Exit
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from dnsguard.config.problem import Problem
 
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog='For completion in bash: eval "$(_DNSGUARD_COMPLETE=bash_source dnsguard)"',
-)
-def main() -> None:
-    """
-    A filtering DNS resolver.
-    """
+__all__ = ["checkConfig", "compiledModules", "run", "version"]
 
 
-@main.command()
+@click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Say what it runs on, too.")
 def version(verbose: bool) -> None:
     """
@@ -43,6 +30,10 @@ def version(verbose: bool) -> None:
     """
     click.echo(f"dnsguard {dnsguard.__version__}")
     if verbose:
+        import platform
+
+        from twisted import __version__ as twistedVersion
+
         click.echo(f"Python {platform.python_version()} on {platform.platform()}")
         click.echo(f"Twisted {twistedVersion}")
         compiled = list(compiledModules())
@@ -53,6 +44,9 @@ def compiledModules() -> Iterator[str]:
     """
     The compiled modules of the package that can be used here.
     """
+    import importlib
+    from pathlib import Path
+
     root = Path(dnsguard.__file__).parent
     for source in sorted(root.rglob("_*.pyx")):
         name = ".".join(("dnsguard", *source.relative_to(root).with_suffix("").parts))
@@ -63,7 +57,7 @@ def compiledModules() -> Iterator[str]:
         yield name
 
 
-@main.command("check-config")
+@click.command("check-config")
 @click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.option(
     "--default-config",
@@ -81,14 +75,17 @@ def checkConfig(
     Writes every problem with its place. Ends with 0 if the configuration can
     be used, with 1 if it can't.
     """
+    # What other commands needn't wait for.
+    from dnsguard.config.load import Source, load
+    from dnsguard.config.problem import Severity
+    from dnsguard.errors import ConfigError
+
     source = Source.fromEnvironment(os.environ, file, default_config)
     try:
         loaded = load(source, os.environ)
     except ConfigError as error:
         problems = error.problems
     else:
-        # Everything is imported by the assembly, which other commands needn't
-        # wait for.
         from dnsguard.assembly import problemsOf
         from dnsguard.policy.problems import InvalidPolicy
 
@@ -100,13 +97,15 @@ def checkConfig(
         for problem in problems:
             click.echo(str(problem))
         click.echo(_summary(problems), err=True)
-    context.exit(0 if usable else 1)
+    context.exit(Exit.FINE if usable else Exit.NEGATIVE)
 
 
 def _record(problem: Problem) -> dict[str, object]:
     """
     A problem for programs.
     """
+    import attrs
+
     return {**attrs.asdict(problem), "severity": problem.severity.value}
 
 
@@ -114,6 +113,8 @@ def _summary(problems: tuple[Problem, ...]) -> str:
     """
     How it went, in a line.
     """
+    from dnsguard.config.problem import Severity
+
     counts = []
     for severity in Severity:
         number = sum(problem.severity is severity for problem in problems)
@@ -122,7 +123,7 @@ def _summary(problems: tuple[Problem, ...]) -> str:
     return ", ".join(counts) or "no problems"
 
 
-@main.command()
+@click.command()
 @click.option(
     "-c",
     "--config",

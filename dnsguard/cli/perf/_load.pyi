@@ -1,0 +1,38 @@
+from collections.abc import Callable, Sequence
+from socket import socket
+
+from dnsguard.cli.perf.questions import Questions
+from dnsguard.cli.perf.tally import Tally
+
+class DatagramLoad:
+    sent: int
+    over: int
+    def __init__(
+        self,
+        sockets: Sequence[socket],
+        questions: Questions,
+        tally: Tally,
+        *,
+        queries: int,
+        concurrency: int,
+        timeout: float,
+        rate: float = 0.0,
+    ) -> None: ...
+    def step(self, seconds: float) -> bool: ...
+
+class StreamLoad:
+    sent: int
+    over: int
+    def __init__(
+        self,
+        connect: Callable[[], socket],
+        questions: Questions,
+        tally: Tally,
+        *,
+        queries: int,
+        concurrency: int,
+        timeout: float,
+        rate: float = 0.0,
+    ) -> None: ...
+    def step(self, seconds: float) -> bool: ...
+    def close(self) -> None: ...

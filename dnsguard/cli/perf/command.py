@@ -1,0 +1,120 @@
+# -*- test-case-name: tests.cli.perf.test_command -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+C{dnsguard perf}: the command.
+
+Its options are known, with one dash or two, to scripts that were written for
+another tester; so are the lines that it writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dnsguard.cli.defaulting import DefaultGroup
+from dnsguard.cli.output import writeJSON
+from dnsguard.cli.perf.report import lines, picture, summary
+from dnsguard.cli.perf.run import MOST_CONCURRENCY, MOST_QUERIES
+from dnsguard.cli.perf.scenarios import scenarios
+from dnsguard.cli.perf.subject import statusOf, subjectOptions, takeSubject
+
+__all__ = ["perf"]
+
+
+@click.group(cls=DefaultGroup, default="run")
+def perf() -> None:
+    """
+    Measure how fast a server answers, and whether it answers right.
+    """
+
+
+perf.add_command(scenarios)
+
+
+@perf.command("run")
+@subjectOptions
+@click.option(
+    "--queries",
+    type=click.IntRange(1, MOST_QUERIES),
+    default=10_000,
+    show_default=True,
+    help="How many questions.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MOST_CONCURRENCY),
+    default=50,
+    show_default=True,
+    help="How many may be under way at a time.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0, MOST_QUERIES),
+    default=0,
+    show_default=True,
+    help="So many questions before, which aren't counted.",
+)
+@click.option(
+    "--flush-redis",
+    type=bool,
+    is_flag=False,
+    flag_value=True,
+    default=False,
+    help="Clear all caches before.",
+)
+@click.option(
+    "--histogram/--no-histogram", default=None, help="Draw one.  [default: on a terminal]"
+)
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    queries: int,
+    concurrency: int,
+    warmup: int,
+    flush_redis: bool,
+    histogram: bool | None,
+    **options: Any,
+) -> None:
+    """
+    Measure how fast a server answers, and whether it answers right.
+
+    Options may be written with one dash, too. Ends with 0 if each question got
+    its answer, with 1 if some didn't, with 3 if none did. See also: dnsguard
+    perf scenarios.
+    """
+    subject = takeSubject(options)
+    if flush_redis:
+        subject.flush()
+        subject.say("caches cleared")
+    if warmup:
+        subject.say(f"warm-up: {warmup} queries, not counted")
+        subject.measure(subject.plan(warmup, concurrency), "warm-up")
+    rate = f", {subject.rate:g} a second" if subject.rate else ""
+    subject.say(
+        f"start: {queries} queries for {len(subject.names)} names to {subject.resolver} over "
+        f"{subject.resolver.protocol}, concurrency {concurrency}{rate}"
+    )
+    result = subject.measure(subject.plan(queries, concurrency), "queries")
+    if subject.quiet:
+        writeJSON(
+            {
+                "resolver": str(subject.resolver),
+                "protocol": subject.resolver.protocol,
+                "concurrency": concurrency,
+                "rate": subject.rate,
+                "names": len(subject.names),
+                **summary(result),
+            }
+        )
+    else:
+        for line in lines(result):
+            subject.say(line)
+        if histogram or (histogram is None and sys.stdout.isatty()):
+            click.echo()
+            for line in picture(result.tally):
+                click.echo(line)
+    context.exit(statusOf(result))

@@ -1,0 +1,127 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.cli.entry}: what holds for all commands.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from dnsguard import __version__
+from dnsguard.cli import main
+from dnsguard.cli.entry import COMMANDS
+from tests.support.fakeapi import runCommand
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(
+    group: click.Command = main, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """
+    All commands, with the words that call them.
+    """
+    context = click.Context(group, info_name="dnsguard")
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield (*path, name), command
+            yield from commands(command, (*path, name))
+
+
+class CommandTests(SynchronousTestCase):
+    """
+    Tests for all commands.
+    """
+
+    def test_help(self) -> None:
+        """
+        Each command says what it does and what it takes, in full sentences.
+        """
+        for path, command in commands():
+            result = runCommand(*path, "--help")
+            self.assertEqual(result.exit_code, 0, path)
+            self.assertTrue(result.stdout.startswith("Usage: "), path)
+            self.assertTrue((command.help or "").strip().endswith("."), path)
+
+    def test_options(self) -> None:
+        """
+        Each option says what it is for, and none shows a secret as default.
+        """
+        for path, command in commands():
+            for option in command.params:
+                if isinstance(option, click.Option):
+                    self.assertTrue(option.help or option.name == "only", (path, option.name))
+                    if "token" in option.name and "file" not in option.name:
+                        self.assertFalse(option.show_default, (path, option.name))
+
+    def test_secrets(self) -> None:
+        """
+        A token in the environment isn't shown by any help.
+        """
+        for path, _ in commands():
+            result = runCommand(*path, "--help", DNSGUARD_TOKEN="s3cret")
+            self.assertNotIn("s3cret", result.output, path)
+
+    def test_json(self) -> None:
+        """
+        Whatever asks something can answer in JSON.
+        """
+        without = {("run",), ("version",), ("completion",)}
+        for path, command in commands():
+            if not isinstance(command, click.Group) and path not in without:
+                names = {name for option in command.params for name in option.opts}
+                self.assertIn("--json", names, path)
+
+    def test_listed(self) -> None:
+        """
+        All commands are listed, without any of them being imported.
+        """
+        program = (
+            "import sys\n"
+            "from dnsguard.cli import main\n"
+            "main(['--help'], standalone_mode=False)\n"
+            "print(sorted(name for name in sys.modules if name.startswith('dnsguard')))\n"
+            "print('twisted' in sys.modules, 'rich' in sys.modules)\n"
+        )
+        surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            env=surroundings,
+            check=True,
+        )
+        for name in COMMANDS:
+            self.assertIn(f"\n  {name} ", done.stdout)
+        *_, modules, heavy = done.stdout.splitlines()
+        self.assertEqual(modules, "['dnsguard', 'dnsguard.cli', 'dnsguard.cli.entry']")
+        self.assertEqual(heavy, "False False")
+
+    def test_module(self) -> None:
+        """
+        C{python -m dnsguard} is the same command.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "dnsguard", "version"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+        )
+        self.assertEqual(done.stdout, f"dnsguard {__version__}\n")
+
+    def test_usage(self) -> None:
+        """
+        A wrong command line ends with 2.
+        """
+        for arguments in (["nonsense"], ["perf", "--nonsense"], ["pause"], ["cache", "nonsense"]):
+            self.assertEqual(runCommand(*arguments).exit_code, 2, arguments)
