@@ -127,20 +127,25 @@ class RowBuffer:
             return
         query = event.query
         asker = query.asker
-        client = self._clientIndex(asker.address, asker.clientName)
+        client = self._clientIndexes.get((asker.address, asker.clientName))
+        if client is None:
+            client = self._clientIndex(asker.address, asker.clientName)
         fact = SKIP if client == SKIP else self._eventIndex(event)
         if fact == SKIP:
             self.leftOut += 1
             return
-        if self.used >= self.capacity or self.octets >= self._maxOctets:
+        duration, cacheSeconds = event.duration, event.cacheSeconds
+        rows = self._rows
+        size = len(rows)
+        if size >= self.capacity * ROW.size or self._octets + size >= self._maxOctets:
             self.dropped += 1
             return
-        self._rows += ROW.pack(
-            int(event.finished * 1000 - event.duration * 1000),
+        rows += ROW.pack(
+            int(event.finished * 1000 - duration * 1000),
             client,
             fact,
-            _microseconds(event.duration),
-            _microseconds(event.cacheSeconds),
+            _microseconds(duration),
+            _microseconds(cacheSeconds) if cacheSeconds else 0,
             _microseconds(event.writeSeconds),
             _PROTOCOL_NUMBERS[query.transport.value],
         )
