@@ -355,4 +355,4 @@ class TwinTests(SynchronousTestCase):
             self.assertIsNotNone(COMPILED(wire, QUESTION, Layout))
         whole = reply()
         for wire in (b"", whole[:20], whole[:-1], whole + b"\0", reply(additional=[OPTION])):
-            self.assertIsNone(COMPILED(wire, QUESTION))
+            self.assertIsNone(COMPILED(wire, QUESTION, Layout))
