@@ -7,11 +7,12 @@ letters, digits and hyphens, answered with addresses or aliases.
 Whatever is otherwise is left to the Python code.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, strlen
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy, memset, strlen
 
-__all__ = ["plainFragment"]
+__all__ = ["appendRow", "plainFragment"]
 
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -36,6 +37,48 @@ cdef enum:
     PTR = 12
     AAAA = 28
     DNAME = 39
+
+
+cdef packed struct Row:
+    int64_t when
+    uint32_t client
+    uint32_t fact
+    uint32_t took
+    uint32_t cache
+    uint32_t write
+    uint8_t protocol
+    uint8_t padding[3]
+
+
+cdef inline uint32_t microseconds(double seconds) noexcept nogil:
+    """
+    Give a time as a row has it; an hour and more is as good as an hour.
+    """
+    cdef double value = seconds * 1e6 + 0.5
+    if not value >= 1.0:
+        return 0
+    return 0xFFFFFFFF if value >= 4294967295.0 else <uint32_t>value
+
+
+def appendRow(
+    bytearray rows not None, double finished, double duration, double cacheSeconds,
+    double writeSeconds, uint32_t client, uint32_t fact, uint8_t protocol,
+):
+    """
+    Append one row, see L{dnsguard.querystore.encoding.appendRow}.
+    """
+    cdef Row row
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(rows)
+    row.when = <int64_t>(finished * 1000 - duration * 1000)
+    row.client = client
+    row.fact = fact
+    row.took = microseconds(duration)
+    row.cache = microseconds(cacheSeconds)
+    row.write = microseconds(writeSeconds)
+    row.protocol = protocol
+    memset(row.padding, 0, 3)
+    PyByteArray_Resize(rows, size + sizeof(Row))
+    memcpy(PyByteArray_AS_STRING(rows) + size, &row, sizeof(Row))
 
 
 cdef inline uint32_t two(const uint8_t *at) noexcept nogil:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from dnsguard.replay.entry import ReplayedAnswer
 
 try:
+    from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
     from dnsguard.querystore._rows import translate
 except ImportError:
-    from dnsguard.querystore.encoding import translate
+    from dnsguard.querystore.encoding import appendRow, translate
 
 __all__ = ["RowBuffer"]
 
@@ -42,7 +43,6 @@ MAX_KEPT = 100_000
 """Replay entries whose fragment is kept over blocks."""
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
-_MAX_MICROSECONDS = 0xFFFFFFFF
 
 
 class RowBuffer:
@@ -134,19 +134,19 @@ class RowBuffer:
         if fact == SKIP:
             self.leftOut += 1
             return
-        duration, cacheSeconds = event.duration, event.cacheSeconds
         rows = self._rows
         size = len(rows)
         if size >= self.capacity * ROW.size or self._octets + size >= self._maxOctets:
             self.dropped += 1
             return
-        rows += ROW.pack(
-            int(event.finished * 1000 - duration * 1000),
+        appendRow(
+            rows,
+            event.finished,
+            event.duration,
+            event.cacheSeconds,
+            event.writeSeconds,
             client,
             fact,
-            _microseconds(duration),
-            _microseconds(cacheSeconds) if cacheSeconds else 0,
-            _microseconds(event.writeSeconds),
             _PROTOCOL_NUMBERS[query.transport.value],
         )
         self.recorded += 1
@@ -316,10 +316,3 @@ class RowBuffer:
         fragments.append(made)
         self._octets += len(made) + 64
         return len(fragments) - 1
-
-
-def _microseconds(seconds: float) -> int:
-    """
-    Give a time as a row has it; an hour and more is as good as an hour.
-    """
-    return min(_MAX_MICROSECONDS, max(0, int(seconds * 1e6 + 0.5)))
