@@ -100,7 +100,7 @@ class RowBuffer:
         self._facts: list[bytes] = []
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
-        self._factIndexes: dict[Any, int] = {}
+        self._factIndexes: dict[bytes, int] = {}
         self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         self._octets = 0
 
@@ -221,41 +221,24 @@ class RowBuffer:
         Give the place of what an event shares with others, or L{SKIP}.
         """
         query, answer = event.query, event.answer
-        rCode = answer.rCode if event.replySize else None
-        # The reply was made of these octets, so they are there already.
-        wire, _ = answer.encoded(query.question)
-        key = (
+        if self._excludesName(query.qname):
+            return SKIP
+        made = factFragment(
             query.qname,
             query.type,
             query.cls,
-            answer.outcome,
-            rCode,
+            answer.outcome.value,
+            answer.rCode if event.replySize else None,
             query.asker.groupID,
-            answer.upstream,
-            answer.authenticData,
             answer.attribution,
-            wire,
+            answer,
+            self._upstreamTransport(answer.upstream),
         )
-        index = self._factIndexes.get(key)
+        # Made first and looked up then: that costs no more than a key of all
+        # that goes into it, and octets are nothing to the garbage collector.
+        index = self._factIndexes.get(made)
         if index is None:
-            if self._excludesName(query.qname):
-                index = SKIP
-            else:
-                index = self._append(
-                    self._facts,
-                    factFragment(
-                        query.qname,
-                        query.type,
-                        query.cls,
-                        answer.outcome.value,
-                        rCode,
-                        query.asker.groupID,
-                        answer.attribution,
-                        answer,
-                        self._upstreamTransport(answer.upstream),
-                    ),
-                )
-            self._factIndexes[key] = index
+            index = self._factIndexes[made] = self._append(self._facts, made)
         return index
 
     def _entryFacts(
