@@ -39,7 +39,7 @@ cdef extern from "../wire/scan.h" nogil:
 
 
 cdef enum:
-    OVERHEAD = 560
+    OVERHEAD = 400
     OK = 0
     NXDOMAIN = 3
     ANY = 255

@@ -17,7 +17,12 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-__all__ = ["Sieve"]
+try:
+    from dnsguard.caching._sieve import CompiledSieve  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler.
+    CompiledSieve = None
+
+__all__ = ["CompiledSieve", "Sieve", "newSieve"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -222,3 +227,11 @@ class Sieve(Generic[K, V]):
         node.older = node.newer = None
         del self._nodes[node.key]
         self.bytes -= node.size
+
+
+def newSieve(maxEntries: int, maxBytes: int) -> Sieve[K, V]:
+    """
+    Make an empty L{Sieve}, or its compiled twin where there is one.
+    """
+    made: Sieve[K, V] = (CompiledSieve or Sieve)(maxEntries, maxBytes)
+    return made

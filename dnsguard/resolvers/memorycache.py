@@ -25,7 +25,7 @@ from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
 from dnsguard.caching.refresh import RefreshPolicy, Tier
-from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.sieve import Sieve, newSieve
 from dnsguard.caching.statistics import CacheStatistics
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache
@@ -88,7 +88,7 @@ class MemoryCacheResolver(Answerer):
         @raise ValueError: No room.
         """
         super().__init__()
-        self._entries: Sieve[Key, Entry] = Sieve(size, maxBytes)
+        self._entries: Sieve[Key, Entry] = newSieve(size, maxBytes)
         self._clock = clock
         self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
         self.reconfigure(
@@ -297,7 +297,7 @@ class MemoryCacheResolver(Answerer):
         """
         self.clears.add(None, False, self._now())
         old = self._entries
-        self._entries = Sieve(old.maxEntries, old.maxBytes)
+        self._entries = newSieve(old.maxEntries, old.maxBytes)
         self._evicted += old.evictions
         return self._walk(old, lambda key, entry: True)
 

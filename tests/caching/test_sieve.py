@@ -5,6 +5,7 @@ Tests for L{dnsguard.caching.sieve}.
 
 from __future__ import annotations
 
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching import sieve
-from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.sieve import CompiledSieve, Sieve, newSieve
 
 
 class SlowSieve:
@@ -230,3 +231,90 @@ class SieveTests(SynchronousTestCase):
         """
         self.assertRaises(ValueError, Sieve, 0, 1)
         self.assertRaises(ValueError, Sieve, 1, 0)
+
+
+class CompiledSieveTests(SynchronousTestCase):
+    """
+    Tests for L{dnsguard.caching._sieve.CompiledSieve}.
+    """
+
+    if CompiledSieve is None:
+        skip = "there are no compiled twins here"
+
+    def state(self, held: Any) -> tuple[object, ...]:
+        """
+        All that can be seen of a cache.
+        """
+        keys = held.keys()
+        return (
+            len(held),
+            held.bytes,
+            held.evictions,
+            sorted(keys),
+            [held.peek(key) for key in sorted(keys)],
+        )
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.integers(1, 6),
+        st.integers(1, 60),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["get", "peek", "put", "put", "discard", "clear", "resize"]),
+                st.integers(0, 9),
+                st.integers(0, 30),
+            ),
+            max_size=60,
+        ),
+    )
+    def test_likeTheOther(
+        self, maxEntries: int, maxBytes: int, steps: list[tuple[str, int, int]]
+    ) -> None:
+        """
+        Whatever is done to it, it holds, gives and pushes out what one in
+        Python does.
+        """
+        one: Any = Sieve(maxEntries, maxBytes)
+        other: Any = CompiledSieve(maxEntries, maxBytes)
+        for number, (step, key, size) in enumerate(steps):
+            arguments = {
+                "put": (key, number, size),
+                "clear": (),
+                "resize": (key + 1, size + 1),
+            }.get(step, (key,))
+            self.assertEqual(
+                getattr(one, step)(*arguments), getattr(other, step)(*arguments), step
+            )
+            self.assertEqual(self.state(one), self.state(other))
+            self.assertEqual(key in one, key in other)
+
+    def test_handStopsAfterItsSteps(self) -> None:
+        """
+        The hand takes away no more marks than it may, and a smaller cache
+        comes down by no more at a time.
+        """
+        states = []
+        makers: list[Any] = [Sieve, CompiledSieve]
+        for make in makers:
+            held = make(3000, 3000)
+            for key in range(3000):
+                held.put(key, key, 1)
+                held.get(key)
+            held.put(-1, 0, 1)
+            held.resize(1000, 1000)
+            held.put(-2, 0, 1)
+            states.append(self.state(held))
+        self.assertEqual(*states)
+
+    def test_bounds(self) -> None:
+        """
+        One without room can't be made.
+        """
+        self.assertRaises(ValueError, CompiledSieve, 0, 1)
+        self.assertRaises(ValueError, CompiledSieve, 1, 0)
+
+    def test_isChosen(self) -> None:
+        """
+        It is used where it is there.
+        """
+        self.assertIsInstance(newSieve(1, 1), CompiledSieve)
