@@ -229,9 +229,13 @@ class AnswererChain(Answerer):
         arguments = (query, place, kept)
         clock = self._clock
         if kept is None or kept.usable is None or kept.raced or clock is None:
-            return answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+            return answer.addCallbacks(
+                self._took, self._raised, callbackArgs=arguments, errbackArgs=arguments
+            )
         kept.raced = True
-        answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+        answer.addCallbacks(
+            self._took, self._raised, callbackArgs=arguments, errbackArgs=arguments
+        )
         if answer.called and not answer.paused:
             return answer
         return self._race(answer, kept, clock)
@@ -319,9 +323,7 @@ class AnswererChain(Answerer):
                 self.offersFailed += 1
                 self._logBreak(f"{type(cache).__name__}.cacheResult", query)
 
-    def _broke(
-        self, place: int, query: ClientQuery, failure: Failure | None = None
-    ) -> Answer:
+    def _broke(self, place: int, query: ClientQuery, failure: Failure | None = None) -> Answer:
         """
         End a query whose element raised.
 
@@ -331,9 +333,7 @@ class AnswererChain(Answerer):
         self._logBreak(type(self.elements[place]).__name__, query, failure)
         return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
-    def _logBreak(
-        self, where: str, query: ClientQuery, failure: Failure | None = None
-    ) -> None:
+    def _logBreak(self, where: str, query: ClientQuery, failure: Failure | None = None) -> None:
         if times := self._throttle.allows():
             self.log.failure(
                 "{where} broke on {name}, {times} break(s) since this was last logged",
