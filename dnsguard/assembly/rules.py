@@ -10,6 +10,7 @@ operator's C{.tac} file can say the same things without any.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,6 +38,12 @@ from dnsguard.policy.snapshot import Policy
 from dnsguard.policy.specialnames import SpecialNamesSpec
 
 __all__ = ["makePolicy", "policySpec", "sourceURLs"]
+
+_MAX_HOSTS = 8 << 20
+"""Octets of the largest hosts file that is read."""
+
+_SHOWN = 5
+"""Lines of a hosts file that are told of one by one when they make no record."""
 
 _ENGINES = ("google", "bing", "duckduckgo", "ecosia", "pixabay", "yandex", "brave")
 
@@ -193,6 +200,20 @@ def _specialNames(config: Config) -> SpecialNamesSpec:
     )
 
 
+def _ordinaryText(path: Path) -> str:
+    """
+    Read a file whole, unless that might never end.
+
+    @raise OSError: It can't be read, or is none to be read whole.
+    """
+    facts = path.stat()
+    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+        raise OSError("not an ordinary file")
+    if facts.st_size > _MAX_HOSTS:
+        raise OSError(f"larger than {_MAX_HOSTS >> 20} MiB; is it a block list?")
+    return path.read_text("utf-8", "replace")
+
+
 def readHosts(paths: Iterable[str]) -> tuple[list[RecordSpec], list[PolicyError]]:
     """
     Read hosts files. Waits for the disk.
@@ -204,13 +225,18 @@ def readHosts(paths: Iterable[str]) -> tuple[list[RecordSpec], list[PolicyError]
     rejected: list[PolicyError] = []
     for number, path in enumerate(paths):
         try:
-            text = Path(path).read_text("utf-8", "replace")
+            text = _ordinaryText(Path(path))
         except OSError as reason:
-            why = os.strerror(reason.errno) if reason.errno else str(reason)
-            raise PolicyError(f"hosts_files[{number}]", f"{path}: {why.lower()}") from reason
+            why = os.strerror(reason.errno).lower() if reason.errno else str(reason)
+            raise PolicyError(f"hosts_files[{number}]", f"{path}: {why}") from reason
         hosts = parseHosts(text, path)
         records += hosts.records
-        rejected += hosts.rejected
+        shown = hosts.rejected[:_SHOWN]
+        rejected += shown
+        if hosts.rejectedCount > len(shown):
+            rejected.append(
+                PolicyError(path, f"{hosts.rejectedCount - len(shown)} more like that")
+            )
     return records, rejected
 
 

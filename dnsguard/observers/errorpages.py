@@ -75,7 +75,7 @@ PAGES: Mapping[str, str] = {
     "query store: broken reply: {reason}": "querystore-process-failed",
     "query store: {text}": "querystore-process-failed",
     "query store: spool: {reason}": "querystore-spool-failed",
-    "query store: spool: {reason}: {rows} rows lost so far": "querystore-buffer-full",
+    "query store: spool: {reason}: {held} rows wait in memory, {rows} lost so far": "querystore-buffer-full",
 }
 """The section by the message's format."""
 

@@ -32,6 +32,9 @@ T = TypeVar("T")
 PATIENCE = 1.0
 """Seconds that a delivery may take before its block is written to the spool."""
 
+MAX_HELD = 100_000
+"""Rows that may wait in memory while the spool has no room."""
+
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to reach a store that fails."""
@@ -186,25 +189,35 @@ class Deliveries:
                     self._complain("spool", "query store: spool: {reason}", reason=reason)
             while self._waiting:
                 block = self._waiting.popleft()
-                await self._spoolOrLose(block)
+                if not await self._spoolOrHold(block):
+                    break
         finally:
             self._spoolLock.release()
 
-    async def _spoolOrLose(self, block: Block) -> None:
+    async def _spoolOrHold(self, block: Block) -> bool:
         """
-        Write a block to the spool, or count its rows as lost.
+        Write a block to the spool. If it has no room, as when a disk is full,
+        the block goes on waiting in memory; of more than can wait there the
+        oldest rows are lost.
+
+        @return: Was there room in the spool?
         """
         assert self._spool is not None
         try:
             await self._inThread(self._spool.add, block)
         except StoreError as reason:
-            self.lost += len(block)
+            self._waiting.appendleft(block)
+            while self.waitingRows > MAX_HELD:
+                self.lost += len(self._waiting.popleft())
             self._complain(
                 "spool",
-                "query store: spool: {reason}: {rows} rows lost so far",
+                "query store: spool: {reason}: {held} rows wait in memory, {rows} lost so far",
                 reason=reason,
+                held=self.waitingRows,
                 rows=self.lost,
             )
+            return False
+        return True
 
     def deliver(self) -> None:
         """
@@ -308,7 +321,7 @@ class Deliveries:
         try:
             self._delivery = None
             if delivery.number is None:
-                await self._spoolOrLose(delivery.block)
+                await self._spoolOrHold(delivery.block)
         finally:
             self._spoolLock.release()
 

@@ -5,15 +5,17 @@ Tests for L{dnsguard.assembly.rules}.
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.assembly.rules import makePolicy, policySpec, sourceURLs
+from dnsguard.assembly.rules import makePolicy, policySpec, readHosts, sourceURLs
 from dnsguard.config.load import Source, load
 from dnsguard.config.model import Config
+from dnsguard.errors import PolicyError
 from dnsguard.policy.blockedresponse import BlockMode
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy
@@ -220,3 +222,33 @@ blocklists:
         error = self.assertRaises(InvalidPolicy, makePolicy, config, LISTS, 0.0)
         places = [problem.place for problem in error.problems]
         self.assertEqual(places, ["hosts_files[0]", "local_records[0].value"])
+
+    def test_hostsFileOfNonsense(self) -> None:
+        """
+        Of many lines that make no record the first are shown, and the others
+        counted.
+        """
+        hosts = Path(self.mktemp()).absolute()
+        hosts.write_text("nonsense here\n" * 1000)
+        _, rejected = readHosts([str(hosts)])
+        self.assertTrue(rejected[0].place.endswith(":1"), rejected[0].place)
+        self.assertIn("995 more", str(rejected[-1]))
+        self.assertEqual(len(rejected), 6)
+
+    def test_endlessHostsFiles(self) -> None:
+        """
+        A pipe, a device or a file of many megabytes isn't read as a hosts
+        file: that might take forever.
+        """
+        pipe, large = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
+        os.mkfifo(pipe)
+        with large.open("wb") as file:
+            file.truncate(100 << 20)
+        for path, reason in [
+            (pipe, "not an ordinary file"),
+            (Path("/dev/zero"), "not an ordinary file"),
+            (large, "larger than 8 MiB"),
+        ]:
+            error = self.assertRaises(PolicyError, readHosts, [str(path)])
+            self.assertIn(reason, str(error))
+            self.assertIn("hosts_files[0]", str(error))

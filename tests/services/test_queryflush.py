@@ -20,6 +20,7 @@ from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryObserver, IQueryStore
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
+from dnsguard.querystore import delivery
 from dnsguard.querystore.filters import EVERYTHING
 from dnsguard.querystore.questions import Question
 from dnsguard.querystore.recorder import QueryRecorder
@@ -362,8 +363,9 @@ class QueryFlushTests(SynchronousTestCase):
 
     def test_fullSpool(self) -> None:
         """
-        What the spool has no room for is counted, row by row.
+        What neither the spool nor memory has room for is counted, row by row.
         """
+        self.patch(delivery, "MAX_HELD", 0)
         self.begin(Path(self.mktemp()), maxOctets=300)
         self.store.mode = "refuse"
         for _ in range(6):
@@ -377,11 +379,29 @@ class QueryFlushTests(SynchronousTestCase):
         self.assertEqual(len(self.store.names) + self.service.deliveries.lost, 30)
         self.expectSum()
 
+    def test_noRoomForTheSpool(self) -> None:
+        """
+        While neither the store nor the spool takes rows, as on a full disk,
+        they wait in memory, in their order; when there is room again nothing
+        is missing.
+        """
+        self.begin(Path(self.mktemp()), maxOctets=1)
+        self.store.mode = "refuse"
+        for _ in range(6):
+            self.record(5)
+            self.pass_(5)
+        self.assertEqual(self.service.counters()["dropped_events"], 0)
+        self.store.mode = "take"
+        self.pass_(40)
+        self.expect(30)
+        self.expectSum()
+
     def test_spoolThatCannotBe(self) -> None:
         """
         Without a folder for the spool a working store still gets all rows, and
-        a failing one costs rows that are counted.
+        a failing one costs rows that are counted, once there are many.
         """
+        self.patch(delivery, "MAX_HELD", 0)
         place = Path(self.mktemp())
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
