@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_families -*-
+# -*- test-case-name: tests.assembly.test_cachestate -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The caches of a running server, as the control API asks about them.
