@@ -132,6 +132,9 @@ class CacheFamily:
             needed=("name",),
             response=record({"entries": listOf(_ENTRY), "truncated": truth()}),
         )
+        yield from self._changingRoutes()
+
+    def _changingRoutes(self) -> Iterator[Route]:
         yield Route(
             "DELETE",
             "/cache/entries",
