@@ -20,7 +20,7 @@ COMMON = {
     400: "Something in the request isn't as it has to be; ``field`` says what.",
     401: "A token is needed, or the one shown is wrong or has expired.",
     403: "The token's role isn't enough.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is too large.",
     415: "The body isn't JSON.",
     429: "Too often; ``Retry-After`` says when to come back.",
 }
@@ -87,6 +87,7 @@ def _operation(route: Route, tag: str) -> dict[str, Any]:
     if route.body is not None:
         operation["requestBody"] = {
             "required": route.bodyNeeded,
+            "x-most-octets": route.bodyMost,
             "content": {"application/json": {"schema": dict(route.body)}},
         }
     return operation

@@ -65,7 +65,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
     if "requestBody" in operation:
         needed = "" if operation["requestBody"]["required"] else ", which may be left out"
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        yield from _shape(f"Body{needed}", schema)
+        most = operation["requestBody"]["x-most-octets"] >> 10
+        yield from _shape(f"Body of at most {most} KiB{needed}", schema)
     for kind, content in operation["responses"]["200"]["content"].items():
         if kind == "application/json":
             yield from _shape("Answer", content["schema"])
