@@ -44,6 +44,13 @@ class CachedAnswer(Answer):
     # another call with a dozen keywords.
     entry: Entry
 
+    @property
+    def lasting(self) -> bytes:
+        """
+        The entry's message.
+        """
+        return self.entry.wire
+
 
 def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedAnswer:
     """

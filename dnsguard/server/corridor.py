@@ -23,6 +23,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import keyOf
 from dnsguard.interfaces import IPolicies, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, ClientQuery, Transport
@@ -35,13 +36,7 @@ from dnsguard.server.exchange import Exchange
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.limits import ServerLimits
 from dnsguard.server.pending import PendingQueries
-from dnsguard.server.reply import (
-    badVersion,
-    compose,
-    isTruncated,
-    minimalAnswer,
-    refuse,
-)
+from dnsguard.server.reply import badVersion, compose, isTruncated, minimalAnswer, refuse
 from dnsguard.throttle import Throttle
 from dnsguard.wire.edns import ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
@@ -369,9 +364,13 @@ class Corridor:
         """
         Keep a reply for replay, unless the policy it was made under has
         meanwhile been replaced.
+
+        An answer that was waited for isn't kept: a cache may have been cleared
+        meanwhile of what it was made of. What is in the cache then answers the
+        next query at once, and is kept.
         """
         query = exchange.query
-        if query.transport is not _UDP:
+        if query.transport is not _UDP or exchange.answering is not None:
             return
         if self._policies is not None and self._policies.current is not exchange.policy:
             return
@@ -389,6 +388,7 @@ class Corridor:
             # A server without policies is one where everybody is treated alike.
             0 if view is None else view.number,
             0 if exchange.policy is None else exchange.policy.generation,
+            keyOf(query)[3],
         )
         try:
             replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
