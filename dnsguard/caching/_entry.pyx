@@ -39,7 +39,7 @@ cdef extern from "../wire/scan.h" nogil:
 
 
 cdef enum:
-    OVERHEAD = 400
+    OVERHEAD = 450
     OK = 0
     NXDOMAIN = 3
     ANY = 255

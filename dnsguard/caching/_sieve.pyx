@@ -71,11 +71,12 @@ cdef class CompiledSieve:
         cdef Node node = self.nodes.get(key)
         return None if node is None else node.value
 
-    def put(self, key, value, long long size):
+    def put(self, key, value, long long size, bint touch=True):
         """
         Keep a value. One for a key that is there takes its place and counts as
         a hit.
 
+        @param touch: Does that count as a hit?
         @return: False when it is larger than the whole cache.
         """
         cdef Node node
@@ -87,7 +88,7 @@ cdef class CompiledSieve:
             self.bytes += size - node.size
             node.value = value
             node.size = size
-            node.visited = True
+            node.visited = node.visited or touch
             self.makeRoom(0, 0, <void *>node)
             return True
         self.makeRoom(1, size, NULL)

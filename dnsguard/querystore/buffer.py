@@ -143,7 +143,7 @@ class RowBuffer:
             event.writeSeconds,
             client,
             fact,
-            _PROTOCOL_NUMBERS[query.transport.value],
+            _PROTOCOL_NUMBERS[query.transport._value_],
         )
         self.recorded += 1
 
@@ -223,7 +223,7 @@ class RowBuffer:
             query.qname,
             query.type,
             query.cls,
-            answer.outcome.value,
+            answer.outcome._value_,
             answer.rCode if event.replySize else None,
             query.asker.groupID,
             answer.attribution,

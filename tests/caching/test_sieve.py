@@ -278,7 +278,7 @@ class CompiledSieveTests(SynchronousTestCase):
         other: Any = CompiledSieve(maxEntries, maxBytes)
         for number, (step, key, size) in enumerate(steps):
             arguments = {
-                "put": (key, number, size),
+                "put": (key, number, size, bool(number % 3)),
                 "clear": (),
                 "resize": (key + 1, size + 1),
             }.get(step, (key,))
