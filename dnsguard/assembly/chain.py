@@ -60,7 +60,9 @@ def makeChain(
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
     found = [] if memory is None else [memory]
-    tail = AnswererChain([*found, backoff, forwarder], clock=clock, staleAfter=staleAfter)
+    behind = [*found, backoff, forwarder]
+    # Where our own rules lead a name elsewhere, these are asked for that.
+    tail = AnswererChain(behind, clock=clock, staleAfter=staleAfter)
     resolver = AnswererChain(
         [
             # The operator's own words come first: they hold against every list.
@@ -73,7 +75,8 @@ def makeChain(
             # Before the caches: these hold what upstream says, whoever asks,
             # so that a change of the lists holds at once.
             BlocklistResolver(policies),
-            tail,
+            # Not the tail: a chain in a chain does everything twice.
+            *behind,
         ],
         clock=clock,
         staleAfter=staleAfter,

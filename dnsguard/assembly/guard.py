@@ -47,6 +47,7 @@ from dnsguard.server.address import pack
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
+from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.replaydrain import ReplayDrainService
@@ -124,6 +125,7 @@ class Guard(MultiService):
         self.queryStore: QueryStore | None = None
         self._note(config)
         self._startNoting()
+        CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
