@@ -319,9 +319,7 @@ class AnswererChain(Answerer):
                 self.offersFailed += 1
                 self._logBreak(f"{type(cache).__name__}.cacheResult", query)
 
-    def _broke(
-        self, place: int, query: ClientQuery, failure: Failure | None = None
-    ) -> Answer:
+    def _broke(self, place: int, query: ClientQuery, failure: Failure | None = None) -> Answer:
         """
         End a query whose element raised.
 
@@ -331,9 +329,7 @@ class AnswererChain(Answerer):
         self._logBreak(type(self.elements[place]).__name__, query, failure)
         return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
-    def _logBreak(
-        self, where: str, query: ClientQuery, failure: Failure | None = None
-    ) -> None:
+    def _logBreak(self, where: str, query: ClientQuery, failure: Failure | None = None) -> None:
         if times := self._throttle.allows():
             self.log.failure(
                 "{where} broke on {name}, {times} break(s) since this was last logged",
