@@ -10,15 +10,16 @@ from typing import Any
 
 import attrs
 
-from dnsguard.assembly.refreshing import Caches
+from dnsguard.assembly.refreshing import Caches, ttlPolicy
 from dnsguard.config.model import Config
-from dnsguard.interfaces import IPolicies
+from dnsguard.interfaces import IAnswerStore, IPolicies
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.blocklist import BlocklistResolver
 from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.resolvers.localrecords import LocalRecordsResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
+from dnsguard.resolvers.rediscache import RedisCacheResolver
 from dnsguard.resolvers.safesearch import SafeSearchResolver
 
 __all__ = ["Chain", "makeChain"]
@@ -31,11 +32,13 @@ class Chain:
 
     @ivar resolver: The whole chain.
     @ivar memory: L0, unless it is switched off.
+    @ivar shared: L1, if there is a store of shared answers.
     @ivar backoff: The element that spares upstream questions that just failed.
     """
 
     resolver: AnswererChain
     memory: MemoryCacheResolver | None
+    shared: RedisCacheResolver | None
     backoff: BackoffResolver
 
 
@@ -45,22 +48,33 @@ def makeChain(
     forwarder: ForwardingResolver,
     clock: Any,
     caches: Caches | None = None,
+    store: IAnswerStore | None = None,
 ) -> Chain:
     """
     Put the chain together.
 
     @param clock: The reactor, or something that tells the time as it does.
     @param caches: The caches; by default, new ones.
+    @param store: The answers shared with other instances, if there are any.
     """
     if caches is None:
         caches = Caches(config, forwarder, clock, clock.seconds)
     memory, backoff = caches.memory, caches.backoff
-    staleAfter = config.cache.refresh.clientResponseTimeout
+    refresh = config.cache.refresh
+    shared = None
+    if store is not None:
+        shared = RedisCacheResolver(
+            store,
+            clock=clock,
+            ttlPolicy=ttlPolicy(config.cache),
+            expiredEntryTTL=int(refresh.expiredEntryTTL),
+        )
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
-    found = [] if memory is None else [memory]
+    found = [each for each in (memory, shared) if each is not None]
     behind = [*found, backoff, forwarder]
+    staleAfter = refresh.clientResponseTimeout
     # Where our own rules lead a name elsewhere, these are asked for that.
     tail = AnswererChain(behind, clock=clock, staleAfter=staleAfter)
     resolver = AnswererChain(
@@ -81,4 +95,4 @@ def makeChain(
         clock=clock,
         staleAfter=staleAfter,
     )
-    return Chain(resolver, memory, backoff)
+    return Chain(resolver, memory, shared, backoff)

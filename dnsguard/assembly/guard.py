@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.chain import Chain, makeChain
 from dnsguard.assembly.listeners import (
     makeListeners,
     makeReplayStore,
@@ -32,12 +32,13 @@ from dnsguard.assembly.listeners import (
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
+from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
 from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
+from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
@@ -69,6 +70,7 @@ class Guard(MultiService):
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
+    @ivar redis: The answers shared with other instances, if there are any.
     @ivar caches: What is cached, and all that keeps it fresh.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
@@ -103,11 +105,14 @@ class Guard(MultiService):
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
+        self.redis = makeRedis(config, reactor, self._redisMissing, now)
         self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
-        self.caches = Caches(config, self.forwarder, reactor, now, replay=self.replay)
-        self.chain = makeChain(config, self.policies, self.forwarder, reactor, self.caches)
+        self.caches = Caches(
+            config, self.forwarder, reactor, now, replay=self.replay, store=self._store
+        )
+        self.chain = self._makeChain(config)
         self.server = GuardServerFactory(
             resolver=self.chain.resolver,
             policies=self.policies,
@@ -125,6 +130,8 @@ class Guard(MultiService):
         self.queryStore: QueryStore | None = None
         self._note(config)
         self._startNoting()
+        if self.redis is not None:
+            self.redis.service.setServiceParent(self)
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
@@ -169,6 +176,22 @@ class Guard(MultiService):
         """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
+
+    def _redisMissing(self, reason: str) -> None:
+        """
+        End the process, as that is what was asked for.
+        """
+        self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
+        self._reactor.stop()
+
+    @property
+    def _store(self) -> IAnswerStore | None:
+        return None if self.redis is None else self.redis.store
+
+    def _makeChain(self, config: Config) -> Chain:
+        return makeChain(
+            config, self.policies, self.forwarder, self._reactor, self.caches, self._store
+        )
 
     def _note(self, config: Config) -> list[IService]:
         """
@@ -265,10 +288,12 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
+        redis = changedRedis(self.redis, config, self._reactor, self._now)
         await self._changeListeners(config)
         # From here on nothing fails.
         await self._changeNotes(config)
         self._changeUpstreams(config)
+        await self._changeRedis(redis)
         await self._changeCaches(config)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
@@ -319,11 +344,27 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
+    async def _changeRedis(self, redis: Redis | None) -> None:
+        """
+        Share answers elsewhere from now on. Whoever still has the old store
+        finds it away.
+        """
+        before, self.redis = self.redis, redis
+        if before is redis:
+            return
+        if before is not None:
+            await maybeDeferred(before.service.disownServiceParent)
+        if redis is not None:
+            redis.service.setServiceParent(self)
+
     async def _changeCaches(self, config: Config) -> None:
+        """
+        Cache otherwise. What is cached stays.
+        """
         if config.cache == self.config.cache:
             return
-        await self.caches.reconfigure(config)
-        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor, self.caches)
+        await self.caches.reconfigure(config, self._store)
+        self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
         self._observe()
 
@@ -354,6 +395,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
         lambda: upstreamSpecs(config),
         lambda: exclusion(config),
         lambda: listSources(config),
+        lambda: redisTLS(config),
     ]
     for attempt in attempts:
         try:

@@ -249,7 +249,7 @@ class Caches(MultiService):
             statistics=self.statistics,
             wallClock=self._wallClock,
             store=store,
-            shared=None if store is None else SharedShelf(store, cache.redisMaxKeys),
+            shared=None if store is None else SharedShelf(store, cache.redis.maxKeys),
             flush=self.counter.flush,
         )
 

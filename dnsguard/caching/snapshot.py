@@ -16,7 +16,7 @@ from hashlib import blake2b
 
 import attrs
 
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import Entry, retimed
 from dnsguard.caching.key import Key
 from dnsguard.caching.stored import InvalidEntry, fromPacked, toPacked
 from dnsguard.caching.ttl import TTLPolicy
@@ -120,11 +120,6 @@ def _entries(
         except InvalidEntry:
             continue
         if entry.softExpiry - now > entry.storedTTL:
-            entry = attrs.evolve(
-                entry,
-                createdAt=min(entry.createdAt, now),
-                softExpiry=now,
-                expiry=now + policy.retention(entry.storedTTL),
-            )
+            entry = retimed(entry, policy, softExpiry=now, createdAt=min(entry.createdAt, now))
         if entry.expiry > now:
             yield Saved(key, entry, hits)

@@ -18,7 +18,6 @@ __all__ = ["pendingKeys", "pendingReason"]
 _LATER = "known key, not supported by this version yet: ignored"
 
 _KEYS: dict[str, str] = {
-    "cache.redis": _LATER,
     "logging.trace_events": _LATER,
     "control": _LATER,
     "doh_dot_server": _LATER,

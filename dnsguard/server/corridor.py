@@ -243,7 +243,9 @@ class Corridor:
                 exchange.answering = result
                 self.pending.add(exchange)
         arguments = (exchange,)
-        result.addCallbacks(self._answered, self._failed, arguments, None, arguments)
+        result.addCallbacks(
+            self._answered, self._failed, callbackArgs=arguments, errbackArgs=arguments
+        )
         if exchange.respond is None:
             self._abandon(result)
 

@@ -13,11 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.caching.entry import retimed
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key, keyOf
 from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.caching.refreshstats import Census, Removed
 from dnsguard.caching.sliding import SlidingCounts
+from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.query import ClientQuery
 from dnsguard.services.shelves import LocalShelf, SharedShelf
 from dnsguard.services.sweeper import SILENCE, SweeperService, SweepRules, hostOffset
@@ -207,7 +209,8 @@ class LocalSweeperTests(SynchronousTestCase):
         for key in (cold, warm):
             entry = self.instance.memory.entry(key)
             assert entry is not None
-            self.instance.memory.keepEntry(key, attrs.evolve(entry, createdAt=0.0))
+            aged = retimed(entry, TTLPolicy(), softExpiry=entry.softExpiry, createdAt=0.0)
+            self.instance.memory.keepEntry(key, aged)
         young = self.sweeping.keep("young.example.org")
         before = len(self.sweeping.asked())
         self.sweep()

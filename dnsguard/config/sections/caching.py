@@ -15,6 +15,7 @@ from dnsguard.config.durations import formatDuration
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Flag
 from dnsguard.config.quantities import Duration, Integer, Size
+from dnsguard.config.sections.redis import RedisConfig
 from dnsguard.config.sections.refreshing import RefreshConfig, SnapshotConfig
 
 __all__ = ["CacheConfig", "RefreshConfig", "SnapshotConfig"]
@@ -99,12 +100,10 @@ class CacheConfig:
         meaning="How many questions hits are counted of.",
         aliases=("cache.redis.hit_counter_max_entries",),
     )
-    redisMaxKeys: int = key(
-        Integer(0, 2**40, "answers"),
-        10_000,
-        meaning="""The most answers in the cache that several instances share; 0: there is no
-            bound.""",
-        aliases=("cache.redis.max_keys",),
+    redis: RedisConfig = key(
+        Section(RedisConfig),
+        RedisConfig(),
+        meaning="The cache that several instances share.",
     )
     refresh: RefreshConfig = key(
         Section(RefreshConfig),
