@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", type=Path, help="a file of names in rank order")
     parser.add_argument("--count", type=int, default=20_000, help="use so many of them")
-    parser.add_argument("--queries", type=int, default=250_000, help="queries of the day")
+    parser.add_argument("--queries", type=int, default=100_000, help="queries of the day")
     parser.add_argument("--size", type=int, default=10_000, help="entries in the cache")
     options = parser.parse_args()
     trace = makeTrace(options.names, options.count, options.queries)
@@ -253,12 +253,13 @@ def main() -> None:
         print(result.row(label, time.process_time() - began), flush=True)
     for label, settings in (
         ("dnsguard, refresh off", "enabled: false"),
-        ("conservative", "refresh_mode: conservative"),
-        ("balanced", "refresh_mode: balanced"),
-        ("aggressive", "refresh_mode: aggressive"),
-        ("balanced, sweep_hit_window 1h", "refresh_mode: balanced, sweep_hit_window: 1h"),
-        ("balanced, sweep_hit_window 6h", "refresh_mode: balanced, sweep_hit_window: 6h"),
+        ("conservative, no sweep", "refresh_mode: conservative, sweep_interval: 24h"),
         ("balanced, no sweep", "refresh_mode: balanced, sweep_interval: 24h"),
+        ("aggressive, no sweep", "refresh_mode: aggressive, sweep_interval: 24h"),
+        ("balanced, sweep_hit_window 20m", "refresh_mode: balanced, sweep_hit_window: 20m"),
+        ("conservative, sweep", "refresh_mode: conservative"),
+        ("balanced, sweep", "refresh_mode: balanced"),
+        ("aggressive, sweep", "refresh_mode: aggressive"),
     ):
         config = loadText(
             f"cache: {{client_ttl_cap: 5m, lru_size: {options.size}, max_bytes: 256MB,"

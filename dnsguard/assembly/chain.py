@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from dnsguard.assembly.refreshing import Caches, ttlPolicy
+from dnsguard.assembly.cacherules import ttlPolicy
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.config.model import Config
 from dnsguard.interfaces import IAnswerStore, IPolicies
 from dnsguard.resolvers.backoff import BackoffResolver

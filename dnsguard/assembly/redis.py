@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from dnsguard.assembly.refreshing import ttlPolicy
+from dnsguard.assembly.cacherules import ttlPolicy
 from dnsguard.config.model import Config
 from dnsguard.config.sections.redis import RedisConfig
 from dnsguard.errors import PolicyError

@@ -13,14 +13,14 @@ import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
+from dnsguard.assembly.cacherules import refreshPolicy, refreshSettings, sweepRules, ttlPolicy
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
-from dnsguard.caching.refresh import RefreshPolicy, Tier, adaptiveHotRate
+from dnsguard.caching.refresh import Tier
 from dnsguard.caching.refreshstats import RefreshStatistics
 from dnsguard.caching.servfail import BackoffTable
 from dnsguard.caching.sliding import SlidingCounts
 from dnsguard.caching.statistics import SweepSettings, TierCounts, cacheStats, refreshStats
-from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.config.model import Config
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.interfaces import IAnswerer, IAnswerStore, IReplayStore
@@ -29,81 +29,13 @@ from dnsguard.query import ClientQuery
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.services.cacheclear import CacheClear
-from dnsguard.services.refresh import RefreshService, RefreshSettings
+from dnsguard.services.refresh import RefreshService
 from dnsguard.services.shelves import LocalShelf, SharedShelf
 from dnsguard.services.snapshot import SnapshotService, SnapshotSettings
-from dnsguard.services.sweeper import SweeperService, SweepRules
+from dnsguard.services.sweeper import SweeperService
 from dnsguard.services.warmstart import WarmStart
 
-__all__ = ["Caches", "refreshPolicy", "ttlPolicy"]
-
-
-def ttlPolicy(cache: CacheConfig) -> TTLPolicy:
-    """
-    Say for how long answers are kept.
-    """
-    refresh = cache.refresh
-    return TTLPolicy(
-        minTTL=int(cache.minTTL),
-        maxTTL=int(cache.maxTTL),
-        negativeTTL=int(cache.negativeTTL),
-        respectSourceTTL=cache.respectSourceTTL,
-        grace=int(cache.lruGracePeriod),
-        staleTTL=int(refresh.staleTTL) if refresh.serveStale else 0,
-    )
-
-
-def refreshPolicy(cache: CacheConfig) -> RefreshPolicy:
-    """
-    Say when answers are due.
-    """
-    refresh = cache.refresh
-    rate = refresh.hotThresholdRate
-    return RefreshPolicy.preset(
-        refresh.refreshMode.value,
-        hitWindow=refresh.hitWindow,
-        hotThresholdRate=adaptiveHotRate(cache.clientTTLCap) if rate is None else rate,
-        hotThreshold=refresh.hotThreshold,
-        hotTTL=refresh.hotTTL,
-        hotTTLFraction=refresh.hotTTLFraction,
-        warmThreshold=refresh.warmThreshold,
-        warmTTL=refresh.warmTTL,
-        warmTTLFraction=refresh.warmTTLFraction,
-        minTTL=refresh.minTTL,
-        refreshPastAuthTTL=refresh.refreshPastAuthTTL,
-    )
-
-
-def refreshSettings(cache: CacheConfig) -> RefreshSettings:
-    """
-    Say how answers are renewed.
-    """
-    return RefreshSettings(
-        enabled=cache.refresh.enabled,
-        ttlPolicy=ttlPolicy(cache),
-        maxInFlight=cache.refresh.maxInflight,
-        lockTTL=cache.refresh.lockTTL,
-        failLogInterval=cache.refreshUpstreamFailLogInterval,
-    )
-
-
-def sweepRules(cache: CacheConfig) -> SweepRules:
-    """
-    Say how the caches are gone through.
-    """
-    refresh = cache.refresh
-    return SweepRules(
-        refresh=refresh.enabled,
-        interval=refresh.sweepInterval,
-        window=refresh.sweepWindow,
-        batchSize=refresh.maxBatchSize,
-        hitWindow=refresh.sweepHitWindow,
-        # As the counts in a shared store are whole numbers, 0 saves nobody.
-        minHits=refresh.sweepMinHits,
-        # The other half is for what clients ask for.
-        parallel=max(1, refresh.maxInflight // 2),
-        policy=refreshPolicy(cache),
-    )
+__all__ = ["Caches"]
 
 
 class Caches(MultiService):
@@ -157,6 +89,8 @@ class Caches(MultiService):
         )
         self.backoff = BackoffResolver(self.table, clock=reactor)
         self.memory: MemoryCacheResolver | None = None
+        self._store: IAnswerStore | None = None
+        self._counted: tuple[float, ...] | None = None
         self._make(config, store)
 
     def _make(self, config: Config, store: IAnswerStore | None) -> None:
@@ -164,39 +98,13 @@ class Caches(MultiService):
         Make what goes by the configuration.
         """
         cache = self.settings = config.cache
+        before: IAnswerStore | None = self._store
         self._store = store
-        refresh = cache.refresh
-        counted = refresh.enabled and refresh.sweepHitWindow > 0
-        self._rates: HitRates[Key] = HitRates(
-            cache.hitCounterMaxEntries, refresh.hitWindow, sampleRate=refresh.hitCountSampleRate
-        )
-        self._counts: SlidingCounts[Key] | None = None
-        if counted:
-            self._counts = SlidingCounts(cache.hitCounterMaxEntries, refresh.sweepHitWindow)
+        self._makeCounts(cache)
         self._makeMemory(cache)
-        self.refresh = RefreshService(
-            self._upstream,
-            self.memory,
-            self.table,
-            self._reactor,
-            settings=refreshSettings(cache),
-            statistics=self.statistics,
-            wallClock=self._wallClock,
-            store=store,
-            clears=None if self.memory is None else self.memory.clears,
-            onRefreshed=self._replace,
-        )
-        self.counter = HitCounter(
-            self._rates,
-            self._reactor,
-            counts=self._counts,
-            store=store,
-            sampleRate=refresh.hitCountSampleRate,
-            capacity=cache.hitCounterMaxEntries,
-            sweepWindow=refresh.sweepHitWindow if counted else 0.0,
-            onStale=self._stale,
-        )
-        self.sweeper = self._makeSweeper(cache, store)
+        self.refresh = self._makeRefresh(cache)
+        self.counter = self._makeCounter(cache)
+        self.sweeper = self._makeSweeper(cache)
         self.snapshot = self._makeSnapshot(config)
         self.clearing = CacheClear(
             memory=self.memory,
@@ -208,10 +116,54 @@ class Caches(MultiService):
         services = [self.refresh, self.counter, self.sweeper, self.clearing]
         if self.snapshot is not None:
             services.append(self.snapshot)
-        if store is not None and self.memory is not None:
+        if store is not None and store is not before and self.memory is not None:
             services.append(WarmStart(store, self.memory, self._reactor))
         for service in services:
             service.setServiceParent(self)
+
+    def _makeCounts(self, cache: CacheConfig) -> None:
+        """
+        Make the counts of hits, unless those there are will do.
+        """
+        refresh = cache.refresh
+        window = refresh.sweepHitWindow if refresh.enabled else 0.0
+        capacity = cache.hitCounterMaxEntries
+        rate = refresh.hitCountSampleRate
+        wanted: tuple[float, ...] = (capacity, refresh.hitWindow, rate, window)
+        if self._counted == wanted:
+            return
+        self._counted = wanted
+        self._rates: HitRates[Key] = HitRates(capacity, refresh.hitWindow, sampleRate=rate)
+        self._counts: SlidingCounts[Key] | None = None
+        if window > 0:
+            self._counts = SlidingCounts(capacity, window)
+
+    def _makeRefresh(self, cache: CacheConfig) -> RefreshService:
+        return RefreshService(
+            self._upstream,
+            self.memory,
+            self.table,
+            self._reactor,
+            settings=refreshSettings(cache),
+            statistics=self.statistics,
+            wallClock=self._wallClock,
+            store=self._store,
+            clears=None if self.memory is None else self.memory.clears,
+            onRefreshed=self._replace,
+        )
+
+    def _makeCounter(self, cache: CacheConfig) -> HitCounter:
+        refresh = cache.refresh
+        return HitCounter(
+            self._rates,
+            self._reactor,
+            counts=self._counts,
+            store=self._store,
+            sampleRate=refresh.hitCountSampleRate,
+            capacity=cache.hitCounterMaxEntries,
+            sweepWindow=0.0 if self._counts is None else refresh.sweepHitWindow,
+            onStale=self._stale,
+        )
 
     def _makeMemory(self, cache: CacheConfig) -> None:
         """
@@ -236,9 +188,9 @@ class Caches(MultiService):
             self.memory.reconfigure(ttlPolicy(cache), expired, refreshPolicy(cache))
             self.memory.watch(self._rates, self._due if cache.refresh.enabled else None)
 
-    def _makeSweeper(self, cache: CacheConfig, store: IAnswerStore | None) -> SweeperService:
+    def _makeSweeper(self, cache: CacheConfig) -> SweeperService:
+        local, store = None, self._store
         self._shelf = None if store is None else SharedShelf(store, cache.redis.maxKeys)
-        local = None
         if self.memory is not None:
             local = LocalShelf(self.memory, self._rates, self._counts, self._reactor)
         return SweeperService(

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from dnsguard.caching.refresh import RefreshPolicy, Tier
-from dnsguard.caching.refreshstats import DAY, RefreshStatistics, Removed, meanAndDeviation
+from dnsguard.caching.refreshstats import DAY, Census, RefreshStatistics, Removed, meanAndDeviation
 
 __all__ = [
     "CacheStatistics",
@@ -145,14 +145,7 @@ def cacheStats(
         },
     }
     if lru is not None:
-        stats["lru"] = {
-            "entries": lru.entries,
-            "max_entries": lru.maxEntries,
-            "fresh": lru.fresh,
-            "stale": lru.stale,
-            "expired": lru.expired,
-            "fill_ratio": round(lru.entries / lru.maxEntries, 4),
-        }
+        stats["lru"] = _lru(lru)
     if redisKeys is not None:
         stats["redis_keys"] = redisKeys
     if redisMaxKeys is not None:
@@ -196,29 +189,48 @@ def refreshStats(
         "request_refreshed_hot_24h": requested[Tier.HOT],
         "request_refreshed_warm_24h": requested[Tier.WARM],
         "request_refreshed_normal_24h": requested[Tier.NORMAL],
-        "refresh_config": {
-            "cache_min_ttl": duration(settings.cacheMinTTL),
-            "refresh_min_ttl": duration(policy.minTTL),
-            "client_ttl_cap": duration(settings.clientTTLCap),
-            "hot_threshold_rate": policy.hotThresholdRate,
-            "hot_ttl_fraction": policy.hotTTLFraction,
-            "warm_threshold": policy.warmThreshold,
-            "warm_ttl": duration(policy.warmTTL),
-            "warm_ttl_fraction": policy.warmTTLFraction,
-            "refresh_past_auth_ttl": policy.refreshPastAuthTTL,
-        },
+        "refresh_config": _config(policy, settings),
     }
     census = statistics.census
     if census is not None and census.sampled:
-        stats["hot_warm_entry_stats"] = {
-            "hot_count": census.hot,
-            "warm_count": census.warm,
-            "cold_count": census.cold,
-            "sampled_count": census.sampled,
-            "hot_pct": round(100.0 * census.hot / census.sampled, 2),
-            "warm_pct": round(100.0 * census.warm / census.sampled, 2),
-        }
+        stats["hot_warm_entry_stats"] = _census(census)
     return stats
+
+
+def _lru(lru: CacheStatistics) -> dict[str, Any]:
+    return {
+        "entries": lru.entries,
+        "max_entries": lru.maxEntries,
+        "fresh": lru.fresh,
+        "stale": lru.stale,
+        "expired": lru.expired,
+        "fill_ratio": round(lru.entries / lru.maxEntries, 4),
+    }
+
+
+def _config(policy: RefreshPolicy, settings: SweepSettings) -> dict[str, Any]:
+    return {
+        "cache_min_ttl": duration(settings.cacheMinTTL),
+        "refresh_min_ttl": duration(policy.minTTL),
+        "client_ttl_cap": duration(settings.clientTTLCap),
+        "hot_threshold_rate": policy.hotThresholdRate,
+        "hot_ttl_fraction": policy.hotTTLFraction,
+        "warm_threshold": policy.warmThreshold,
+        "warm_ttl": duration(policy.warmTTL),
+        "warm_ttl_fraction": policy.warmTTLFraction,
+        "refresh_past_auth_ttl": policy.refreshPastAuthTTL,
+    }
+
+
+def _census(census: Census) -> dict[str, Any]:
+    return {
+        "hot_count": census.hot,
+        "warm_count": census.warm,
+        "cold_count": census.cold,
+        "sampled_count": census.sampled,
+        "hot_pct": round(100.0 * census.hot / census.sampled, 2),
+        "warm_pct": round(100.0 * census.warm / census.sampled, 2),
+    }
 
 
 def _breakdown(removed: Removed) -> dict[str, int]:

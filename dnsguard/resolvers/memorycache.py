@@ -258,12 +258,6 @@ class MemoryCacheResolver(Answerer):
         """
         return self._entries.peek(key)
 
-    def discard(self, key: Key) -> bool:
-        """
-        Drop one entry; was it there?
-        """
-        return self._entries.discard(key)
-
     def keys(self) -> list[Key]:
         """
         Copy the keys of what is held, fresh or not.

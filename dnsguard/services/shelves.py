@@ -61,7 +61,9 @@ class Shelf(Protocol):
 
     async def delete(self, keys: Sequence[Key]) -> int:
         """
-        Throw answers away.
+        Throw answers away that nobody asks for.
+
+        @return: How many are gone.
         """
 
     async def drop(self, keys: Sequence[Key]) -> int:
@@ -154,9 +156,10 @@ class LocalShelf:
 
     async def delete(self, keys: Sequence[Key]) -> int:
         """
-        Throw answers away.
+        Leave answers to expire: they may yet be good to be served stale, and
+        the cache has bounds of its own.
         """
-        return sum(map(self._memory.discard, keys))
+        return 0
 
     async def drop(self, keys: Sequence[Key]) -> int:
         """

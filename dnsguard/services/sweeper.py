@@ -19,6 +19,7 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -49,6 +50,10 @@ MAINTENANCE = 30.0
 """Seconds between two rounds while nothing is refreshed."""
 
 SPREAD = 5.0
+
+PART = 200
+PER_TURN = 10
+"""Candidates looked at, and refreshes begun, in one reactor turn."""
 
 
 def hostOffset(name: str) -> float:
@@ -258,18 +263,21 @@ class SweeperService(Service):
         """
         rules = self.rules
         found = await shelf.candidates(until, rules.batchSize)
-        standings = await shelf.standings([candidate.key for candidate in found])
-        now = self._clock.seconds()
         due: list[tuple[Candidate, Tier]] = []
         cold: list[Key] = []
         orphans: list[Key] = []
-        for candidate, standing in zip(found, standings, strict=True):
-            if not standing.exists:
-                orphans.append(candidate.key)
-            elif rules.isCold(standing, now):
-                cold.append(candidate.key)
-            else:
-                due.append((candidate, rules.tier(standing)))
+        now = self._clock.seconds()
+        for start in range(0, len(found), PART):
+            part = found[start : start + PART]
+            standings = await shelf.standings([candidate.key for candidate in part])
+            for candidate, standing in zip(part, standings, strict=True):
+                if not standing.exists:
+                    orphans.append(candidate.key)
+                elif rules.isCold(standing, now):
+                    cold.append(candidate.key)
+                else:
+                    due.append((candidate, rules.tier(standing)))
+            await deferLater(self._clock, 0.0)
         removed = Removed(
             coldKeys=await shelf.delete(cold) if cold else 0,
             indexOrphans=await shelf.drop(orphans) if orphans else 0,
@@ -302,6 +310,8 @@ class SweeperService(Service):
                 continue
             begun += 1
             underWay.append(started)
+            if begun % PER_TURN == 0:
+                await deferLater(self._clock, 0.0)
             if len(underWay) >= self.rules.parallel and await underWay.pop(0):
                 failed = counters.failed
             if counters.failed - failed >= SILENCE:

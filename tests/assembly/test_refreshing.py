@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.names import dns
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.assembly.cacherules import refreshPolicy
 from dnsguard.assembly.chain import makeChain
-from dnsguard.assembly.refreshing import Caches, refreshPolicy
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.caching.refresh import PRESETS
 from dnsguard.config.model import Config
@@ -31,6 +32,7 @@ from dnsguard.wire.layout import scan
 from dnsguard.wire.names import ROOT, fromText
 from tests.assembly.test_rules import LISTS, Writing
 from tests.services.test_snapshot import Reactor
+from tests.support.answerstore import FakeAnswerStore, SharedAnswers
 from tests.support.requests import requestFor
 
 ADDRESS = b"\xc0\0\2\7"
@@ -273,6 +275,27 @@ class CachesTests(Writing):
         self.result(self.caches.stopService())
         self.drain.stopService()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_reloadKeepsCounts(self) -> None:
+        """
+        What is known of the names' popularity outlives a change that has
+        nothing to do with counting, and the shared store isn't read again.
+        """
+        store = FakeAnswerStore(SharedAnswers(Reactor()))
+        self.start("cache: {refresh: {sweep_hit_window: 48h}}")
+        names = []
+        for text in (
+            "cache: {refresh: {sweep_hit_window: 48h, sweep_interval: 20s}}",
+            "cache: {refresh: {sweep_hit_window: 48h, sweep_interval: 30s}}",
+            "cache: {refresh: {sweep_hit_window: 24h, sweep_interval: 30s}}",
+        ):
+            before = self.caches.counter
+            config = self.read(text)
+            self.result(Deferred.fromCoroutine(self.caches.reconfigure(config, store)))
+            self.assertIsNot(self.caches.counter, before)
+            same = self.caches.counter._counts is before._counts
+            names.append((same, "warmstart" in self.caches.namedServices))
+        self.assertEqual(names, [(True, True), (True, False), (False, False)])
 
     def test_presets(self) -> None:
         """

@@ -48,7 +48,6 @@ class RefreshingTests(TestCase):
         self.upstream = Responder(ttl=2)
         self.upstream.start()
         self.addCleanup(self.upstream.stop)
-        self.port = freePort()
 
     def config(self, cache: str) -> str:
         """
@@ -66,6 +65,8 @@ class RefreshingTests(TestCase):
         """
         Start a process, and wait until it answers.
         """
+        # One of its own for each, as anybody may take one that is let go.
+        self.port = freePort()
         process = DNSGuardProcess(self.folder, self.config(cache), self.port)
         self.addCleanup(process.stop)
         process.waitUntilAnswering()

@@ -86,12 +86,13 @@ class LocalShelfTests(ShelfCase):
         (standing,) = self.run_(self.shelf.standings([self.keys[1]]))
         self.assertEqual(standing, Standing(True, 10.0, 0, 0))
 
-    def test_removes(self) -> None:
+    def test_leaves(self) -> None:
         """
-        Answers go when they are deleted; what isn't there needn't be dropped.
+        Answers that nobody asks for are left to expire; what isn't there
+        needn't be dropped.
         """
-        self.assertEqual(self.run_(self.shelf.delete(self.keys[:2])), 2)
-        self.assertEqual(self.memory.statistics.entries, 3)
+        self.assertEqual(self.run_(self.shelf.delete(self.keys[:2])), 0)
+        self.assertEqual(self.memory.statistics.entries, 5)
         self.assertEqual(self.run_(self.shelf.drop(self.keys[:2])), 2)
 
     def test_sample(self) -> None:

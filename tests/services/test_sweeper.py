@@ -190,9 +190,9 @@ class LocalSweeperTests(SynchronousTestCase):
         self.assertEqual(len(self.instance.waiting), 2)
         self.assertNoResult(sweeping)
 
-    def test_coldKeysGo(self) -> None:
+    def test_coldKeys(self) -> None:
         """
-        With a hit window, a due key that nobody asked for in it is dropped;
+        With a hit window, a due key that nobody asked for in it isn't renewed;
         but not before there was counting for as long, nor one that is young.
         """
         self.sweeping.sweeper.rules = attrs.evolve(RULES, hitWindow=24 * HOUR, window=400.0)
@@ -203,7 +203,7 @@ class LocalSweeperTests(SynchronousTestCase):
         for _ in range(32):
             self.clock.advance(HOUR)
             for key in (cold, warm):
-                self.instance.memory.discard(key)
+                self.instance.memory._entries.discard(key)
                 self.instance.memory.keep(ClientQuery(key[0], received=1e9), fresh(key[0]))
             self.sweeping.counts.add(warm, 1.0, self.clock.seconds())
         for key in (cold, warm):
@@ -215,10 +215,7 @@ class LocalSweeperTests(SynchronousTestCase):
         before = len(self.sweeping.asked())
         self.sweep()
         self.assertEqual(set(self.sweeping.asked()[before:]), {warm, young})
-        self.assertIsNone(self.instance.memory.entry(cold))
-        last = self.instance.statistics.last
-        assert last is not None
-        self.assertEqual(last.removed, Removed(coldKeys=1))
+        self.assertIsNotNone(self.instance.memory.entry(cold))
 
     def test_silentUpstream(self) -> None:
         """
@@ -338,6 +335,23 @@ class SharedSweeperTests(SynchronousTestCase):
         last = self.one.instance.statistics.last
         assert last is not None
         self.assertEqual(last.removed, Removed(capEvicted=3, reconciled=1))
+
+    def test_coldKeysGo(self) -> None:
+        """
+        With a hit window, what nobody asked for in it is thrown away.
+        """
+        cold, warm = self.share("cold.example.org"), self.share("warm.example.org")
+        self.one.sweeper.rules = attrs.evolve(RULES, hitWindow=200.0)
+        self.shared.sweepHits[warm] = 1
+        self.clock.advance(250)
+        sweeping = self.one.sweep()
+        self.one.instance.reply(fresh(warm[0]))
+        self.successResultOf(sweeping)
+        self.assertEqual(self.one.asked(), [warm])
+        self.assertNotIn(cold, self.shared.entries)
+        last = self.one.instance.statistics.last
+        assert last is not None
+        self.assertEqual(last.removed, Removed(coldKeys=1))
 
     def test_storeAway(self) -> None:
         """

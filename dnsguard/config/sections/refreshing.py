@@ -150,8 +150,9 @@ class RefreshConfig:
     sweepHitWindow: float = key(
         Duration(most=366 * 86400),
         0.0,
-        meaning="""Answers with fewer hits than ``sweep_min_hits`` in this time are dropped, not
-            renewed; 0 renews all that there is room for, whether anybody asks or not.""",
+        meaning="""Answers with fewer hits than ``sweep_min_hits`` in this time aren't renewed so,
+            and dropped from a shared cache; 0 renews all that there is room for, whether anybody
+            asks or not.""",
     )
     hitCountSampleRate: float = key(
         Number(most=1),
