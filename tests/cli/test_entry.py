@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard import __version__
 from dnsguard.cli import main
 from dnsguard.cli.entry import COMMANDS
-from tests.support.fakeapi import runCommand
+from tests.cli.test_explain import explanation
+from tests.support.fakeapi import FakeAPI, runCommand
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +120,18 @@ class CommandTests(SynchronousTestCase):
             check=True,
         )
         self.assertEqual(done.stdout, f"dnsguard {__version__}\n")
+
+    def test_color(self) -> None:
+        """
+        There is colour where it can be seen, unless it isn't wanted.
+        """
+        api = FakeAPI()
+        self.addCleanup(api.close)
+        api.answers["GET /explain"] = explanation()
+        for wanted in (True, False):
+            environ = {"DNSGUARD_URL": api.url, "NO_COLOR": None if wanted else "1"}
+            result = CliRunner().invoke(main, ["explain", "example"], env=environ, color=True)
+            self.assertEqual("\x1b[32m" in result.stdout, wanted)
 
     def test_usage(self) -> None:
         """
