@@ -77,7 +77,15 @@ def apiOptions(command: Command) -> Command:
             readToken(options.pop("token"), options.pop("token_file")),
             options.pop("timeout"),
         )
-        return context.invoke(command, api=api, **options)
+        try:
+            return context.invoke(command, api=api, **options)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            # Commands take answers for what they should be. Something else may
+            # be served there, or another version.
+            reason = f"an answer that isn't understood ({problem!r:.200})"
+            raise Trouble(
+                f"{api.url}: {reason}; is this a dnsguard of this version?", Exit.REFUSED
+            ) from problem
 
     called.__name__ = command.__name__
     called.__doc__ = command.__doc__

@@ -9,6 +9,7 @@ The table stands here so that C{dnsguard --help} imports none of them.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 
 import click
@@ -85,7 +86,11 @@ class LazyGroup(click.Group):
     epilog="Ends with 0 if all is fine, 1 if the answer is no, 2 if the command line is wrong, "
     "3 if nobody could be reached, 4 if the token isn't good enough, 5 if the server refused.",
 )
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """
     A filtering DNS resolver.
     """
+    # https://no-color.org: what is not empty counts.
+    if os.environ.get("NO_COLOR"):
+        context.color = False

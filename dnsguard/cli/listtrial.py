@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import attrs
 
 from dnsguard import __version__
-from dnsguard.cli.output import progress
+from dnsguard.cli.output import clean, progress
 from dnsguard.errors import PolicyError
 from dnsguard.policy.domainset import DomainSet, newBuilder
 from dnsguard.policy.listparser import parseList
@@ -199,7 +199,7 @@ def _download(
         with opener.open(request, timeout=timeout) as response:
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() and len(length) < 16 else None
-            bar = bars.add_task(f"download {source.shown}", total=total)
+            bar = bars.add_task(f"download {clean(source.shown)}", total=total)
             while chunk := response.read(_CHUNK):
                 unpacker.write(chunk)
                 bars.advance(bar, len(chunk))
@@ -213,7 +213,7 @@ def _chunks(path: Path, bars: Progress, name: str) -> Iterator[bytes]:
     """
     Read a copy, and show how far.
     """
-    bar = bars.add_task(f"compile {name}", total=os.path.getsize(path))
+    bar = bars.add_task(f"compile {clean(name)}", total=os.path.getsize(path))
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk

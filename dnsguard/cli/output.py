@@ -155,7 +155,7 @@ def waiting(what: str) -> Iterator[None]:
 
     shown = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=screen,
         transient=True,
@@ -182,7 +182,7 @@ def progress(*, octets: bool = False) -> Progress:
 
     screen = console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn() if octets else MofNCompleteColumn(),
         TimeRemainingColumn(),

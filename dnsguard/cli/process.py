@@ -24,20 +24,33 @@ __all__ = ["checkConfig", "compiledModules", "run", "version"]
 
 @click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Say what it runs on, too.")
-def version(verbose: bool) -> None:
+@click.option("--json", "asJSON", is_flag=True, help="Write JSON, for programs: all of it.")
+def version(verbose: bool, asJSON: bool) -> None:
     """
     Say which version this is.
     """
+    if not verbose and not asJSON:
+        click.echo(f"dnsguard {dnsguard.__version__}")
+        return
+    import platform
+
+    from twisted import __version__ as twistedVersion
+
+    compiled = list(compiledModules())
+    if asJSON:
+        told = {
+            "version": dnsguard.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "twisted": twistedVersion,
+            "compiled": compiled,
+        }
+        click.echo(json.dumps(told))
+        return
     click.echo(f"dnsguard {dnsguard.__version__}")
-    if verbose:
-        import platform
-
-        from twisted import __version__ as twistedVersion
-
-        click.echo(f"Python {platform.python_version()} on {platform.platform()}")
-        click.echo(f"Twisted {twistedVersion}")
-        compiled = list(compiledModules())
-        click.echo(f"Compiled: {', '.join(compiled) or 'nothing, pure Python is used'}")
+    click.echo(f"Python {platform.python_version()} on {platform.platform()}")
+    click.echo(f"Twisted {twistedVersion}")
+    click.echo(f"Compiled: {', '.join(compiled) or 'nothing, pure Python is used'}")
 
 
 def compiledModules() -> Iterator[str]:

@@ -91,17 +91,7 @@ def query(context: click.Context, /, name: str, type: str | None, **options: Any
     doesn't exist, has none or couldn't be resolved, with 3 without a reply.
     """
     asked, number = _question(name, type)
-    transport = options["transport"] or "udp"
-    server = Server(
-        options["server"],
-        options["port"] or exchange.PORTS[transport],
-        transport,
-        options["timeout"],
-        options["tls_name"],
-        options["ca"],
-        not options["no_verify"],
-        options["path"],
-    )
+    server = _server(options)
     edns = None if options["no_edns"] else EDNS(dnssecOK=options["dnssec"])
     question = exchange.makeQuestion(
         asked,
@@ -126,6 +116,23 @@ def query(context: click.Context, /, name: str, type: str | None, **options: Any
     else:
         _show(found, server, sections, asked, number)
     context.exit(Exit.FINE if _positive(found, sections) else Exit.NEGATIVE)
+
+
+def _server(options: dict[str, Any]) -> Server:
+    """
+    Whom to ask.
+    """
+    transport = options["transport"] or "udp"
+    return Server(
+        options["server"],
+        options["port"] or exchange.PORTS[transport],
+        transport,
+        options["timeout"],
+        options["tls_name"],
+        options["ca"],
+        not options["no_verify"],
+        options["path"],
+    )
 
 
 def _question(name: str, type: str | None) -> tuple[bytes, int]:

@@ -219,6 +219,13 @@ def top(
     if asJSON:
         writeJSON({"windowMinutes": minutes, **ranked})
         return
+    _ranked(ranked, minutes)
+
+
+def _ranked(ranked: dict[str, Any], minutes: int) -> None:
+    """
+    Show rankings to people.
+    """
     shown = {word: entries for word, entries in ranked.items() if entries}
     if not shown:
         click.echo(f"no queries in the last {minutes} minutes", err=True)

@@ -5,21 +5,106 @@ Tests for L{dnsguard.cli.entry}: what holds for all commands.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import click
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard import __version__
 from dnsguard.cli import main
+from dnsguard.cli.client import API
 from dnsguard.cli.entry import COMMANDS
-from tests.support.fakeapi import runCommand
+from tests.cli.test_explain import explanation
+from tests.support.fakeapi import FakeAPI, runCommand
 
 ROOT = Path(__file__).parents[2]
+
+
+ASKING = (
+    "explain example.org",
+    "stats",
+    "top",
+    "tail",
+    "pause 1",
+    "resume",
+    "cache get example.org",
+    "cache clear",
+    "lists",
+    "lists reload",
+    "token create ci",
+    "token list",
+    "token revoke ci",
+    "set-admin-password 12345678",
+)
+
+WORDS = [
+    "blocked",
+    "domain",
+    "type",
+    "outcome",
+    "decided_by",
+    "matches",
+    "client",
+    "client_name",
+    "group",
+    "text",
+    "rule",
+    "source",
+    "line",
+    "name",
+    "version",
+    "uptime_seconds",
+    "paused",
+    "until",
+    "total",
+    "statuses",
+    "count",
+    "lru",
+    "entries",
+    "max_entries",
+    "hits",
+    "misses",
+    "hit_rate",
+    "sources",
+    "error",
+    "names",
+    "rejected",
+    "fetched",
+    "state",
+    "allow",
+    "deny",
+    "upstreams",
+    "tokens",
+    "role",
+    "token",
+    "expires",
+    "enabled",
+    "top",
+    "value",
+    "qname",
+    "ts",
+    "duration_ms",
+    "rows",
+]
+
+json_ = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=40)
+    ),
+    max_leaves=60,
+)
+"""What an API may answer: JSON of words that mean something, in any order."""
 
 
 def commands(
@@ -75,7 +160,7 @@ class CommandTests(SynchronousTestCase):
         """
         Whatever asks something can answer in JSON.
         """
-        without = {("run",), ("version",), ("completion",)}
+        without = {("run",), ("completion",)}
         for path, command in commands():
             if not isinstance(command, click.Group) and path not in without:
                 names = {name for option in command.params for name in option.opts}
@@ -118,6 +203,33 @@ class CommandTests(SynchronousTestCase):
             check=True,
         )
         self.assertEqual(done.stdout, f"dnsguard {__version__}\n")
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.sampled_from(ASKING), json_)
+    def test_anyAnswer(self, arguments: str, answer: Any) -> None:
+        """
+        Whatever an API answers, there is no traceback.
+        """
+        with (
+            mock.patch.object(API, "call", lambda *_, **__: answer),
+            mock.patch.object(API, "lines", lambda *_, **__: iter([json.dumps(answer)])),
+        ):
+            for more in ("", " --json"):
+                result = runCommand(*(arguments + more).split())
+                self.assertIsInstance(result.exception, SystemExit | None, arguments)
+                self.assertIn(result.exit_code, range(6))
+
+    def test_color(self) -> None:
+        """
+        There is colour where it can be seen, unless it isn't wanted.
+        """
+        api = FakeAPI()
+        self.addCleanup(api.close)
+        api.answers["GET /explain"] = explanation()
+        for wanted in (True, False):
+            environ = {"DNSGUARD_URL": api.url, "NO_COLOR": None if wanted else "1"}
+            result = CliRunner().invoke(main, ["explain", "example"], env=environ, color=True)
+            self.assertEqual("\x1b[32m" in result.stdout, wanted)
 
     def test_usage(self) -> None:
         """

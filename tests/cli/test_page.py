@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import struct
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,7 @@ def answer(question: bytes) -> list[bytes]:
     return [reply(question, flags=0x8583, additional=opt, extra=1)]
 
 
+@unittest.skipUnless((DOCS / "cli.rst").exists(), "not in a source tree")
 class PageTests(APITestCase):
     """
     Tests for the pages.

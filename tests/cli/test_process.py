@@ -44,6 +44,9 @@ class CommandTests(SynchronousTestCase):
         verbose = self.run_("version", "--verbose").stdout
         for word in ("Python", "Twisted", "Compiled"):
             self.assertIn(word, verbose)
+        told = json.loads(self.run_("version", "--json").stdout)
+        self.assertEqual(told["version"], __version__)
+        self.assertIsInstance(told["compiled"], list)
 
     def test_fine(self) -> None:
         """

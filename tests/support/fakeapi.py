@@ -109,6 +109,7 @@ def runCommand(*arguments: str, input: str | None = None, **environ: str | None)
         "DNSGUARD_URL": None,
         "DNS_CONTROL_TOKEN": None,
         "DNS_CONTROL_URL": None,
+        "ADMIN_PASSWORD_FILE": None,
         "HOME": "/nonexistent",
     }
     return CliRunner().invoke(main, arguments, input=input, env={**bare, **environ})

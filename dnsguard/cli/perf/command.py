@@ -17,9 +17,9 @@ import click
 from dnsguard.cli.defaulting import DefaultGroup
 from dnsguard.cli.output import writeJSON
 from dnsguard.cli.perf.report import lines, picture, summary
-from dnsguard.cli.perf.run import MOST_CONCURRENCY, MOST_QUERIES
+from dnsguard.cli.perf.run import MOST_CONCURRENCY, MOST_QUERIES, Result
 from dnsguard.cli.perf.scenarios import scenarios
-from dnsguard.cli.perf.subject import statusOf, subjectOptions, takeSubject
+from dnsguard.cli.perf.subject import Subject, statusOf, subjectOptions, takeSubject
 
 __all__ = ["perf"]
 
@@ -100,21 +100,22 @@ def run(
     )
     result = subject.measure(subject.plan(queries, concurrency), "queries")
     if subject.quiet:
-        writeJSON(
-            {
-                "resolver": str(subject.resolver),
-                "protocol": subject.resolver.protocol,
-                "concurrency": concurrency,
-                "rate": subject.rate,
-                "names": len(subject.names),
-                **summary(result),
-            }
-        )
+        facts = {"concurrency": concurrency, "rate": subject.rate, "names": len(subject.names)}
+        resolver = subject.resolver
+        told = {"resolver": str(resolver), "protocol": resolver.protocol, **facts}
+        writeJSON({**told, **summary(result)})
     else:
-        for line in lines(result):
-            subject.say(line)
-        if histogram or (histogram is None and sys.stdout.isatty()):
-            click.echo()
-            for line in picture(result.tally):
-                click.echo(line)
+        _show(subject, result, sys.stdout.isatty() if histogram is None else histogram)
     context.exit(statusOf(result))
+
+
+def _show(subject: Subject, result: Result, histogram: bool) -> None:
+    """
+    Show what came of it to people.
+    """
+    for line in lines(result):
+        subject.say(line)
+    if histogram:
+        click.echo()
+        for line in picture(result.tally):
+            click.echo(line)
