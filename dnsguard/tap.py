@@ -153,7 +153,8 @@ def makeService(
     if applicationLog is not None:
         ApplicationLogService(applicationLog.writer).setServiceParent(top)
     again = partial(load, source, environ)
-    ReloadService(again, apply, reactor, reactor.getThreadPool()).setServiceParent(top)
+    pool = reactor.getThreadPool()
+    ReloadService(again, apply, reactor, pool, source, environ).setServiceParent(top)
     resolver.setServiceParent(top)
     return top
 

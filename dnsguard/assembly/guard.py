@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.control import controlSettings, makeControl
 from dnsguard.assembly.listeners import (
     makeListeners,
     makeReplayStore,
@@ -32,17 +33,18 @@ from dnsguard.assembly.listeners import (
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog, tracedEvents
 from dnsguard.assembly.metrics import makeExposition
+from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
+from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
 from dnsguard.observers.metrics import QueryMetrics
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.observers.trace import TraceEvent, Tracer
-from dnsguard.policy.domainset import DomainSet
-from dnsguard.policy.problems import InvalidPolicy, Problems
+from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
@@ -76,6 +78,7 @@ class Guard(MultiService):
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
+    @ivar control: The control API, if it is served.
     @ivar queryStore: The query store, unless there is none.
     @ivar rebuilds: How often a policy was made anew, and published.
     @ivar reactor: The reactor.
@@ -151,6 +154,8 @@ class Guard(MultiService):
         self.blocklists.setServiceParent(self)
         self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
         self.listeners.setServiceParent(self)
+        self.control: ControlService | None = None
+        self._serveControl(config)
 
     # What is put together once, and again when it changes.
 
@@ -236,6 +241,11 @@ class Guard(MultiService):
         asker, _ = self.policies.current.identify(pack(address))
         return asker.clientName
 
+    def _serveControl(self, config: Config) -> None:
+        self.control = makeControl(self, config, self._reactor, self._now)
+        if self.control is not None:
+            self.control.setServiceParent(self)
+
     def _subscriberFailed(self, reason: Exception) -> None:
         self.log.failure("somebody couldn't take a new policy", Failure(reason))
 
@@ -252,6 +262,21 @@ class Guard(MultiService):
         changing.addErrback(
             lambda reason: self.log.failure("lists were refreshed, but not taken over", reason)
         )
+
+    def refreshLists(self) -> Deferred[None]:
+        """
+        Fetch all lists anew, and put them into force.
+
+        @return: Fires when that is done; fails with L{PolicyError} when nothing
+            has changed because of a list.
+        """
+
+        def publish(lists: BlockLists) -> Deferred[None]:
+            return self._changing.run(
+                lambda: Deferred.fromCoroutine(self._publish(self.config, lists))
+            )
+
+        return self.blocklists.refresh().addCallback(publish)
 
     async def _publish(self, config: Config, lists: BlockLists) -> None:
         """
@@ -290,7 +315,12 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
-        await self._changeListeners(config)
+        await self._changeControl(self.config, config)
+        try:
+            await self._changeListeners(config)
+        except ListenError:
+            await self._changeControl(config, self.config)
+            raise
         # From here on nothing fails.
         await self._changeNotes(config)
         if config.logging.traceEvents != self.config.logging.traceEvents:
@@ -326,6 +356,22 @@ class Guard(MultiService):
             self.listeners = before
             before.setServiceParent(self)
             raise
+
+    async def _changeControl(self, before: Config, config: Config) -> None:
+        """
+        Serve the API elsewhere, or otherwise. If that can't be done, serve it as
+        before.
+        """
+        control = self.control
+        if config.control == before.control:
+            return
+        if control is None:
+            self._serveControl(config)
+        elif config.control.enabled:
+            await control.change(controlSettings(config))
+        else:
+            await maybeDeferred(control.disownServiceParent)
+            self.control = None
 
     async def _changeNotes(self, config: Config) -> None:
         """
@@ -365,29 +411,6 @@ class Guard(MultiService):
         self.server.pending.close()
         await maybeDeferred(super().stopService)
         await self.forwarder.close()
-
-
-def problemsOf(config: Config) -> tuple[PolicyError, ...]:
-    """
-    Find all that is wrong with a configuration besides its form, such as a
-    record that can't be read.
-
-    Waits for the disk, but for no list and no network.
-    """
-    problems = Problems()
-    nothing = DomainSet.build([])
-    attempts: list[Callable[[], object]] = [
-        lambda: makePolicy(config, nothing, time.time()),
-        lambda: upstreamSpecs(config),
-        lambda: exclusion(config),
-        lambda: listSources(config),
-    ]
-    for attempt in attempts:
-        try:
-            attempt()
-        except (PolicyError, InvalidPolicy) as problem:
-            problems.add(problem)
-    return tuple(problems)
 
 
 def makeService(config: Config, reactor: Any) -> Guard:

@@ -114,18 +114,22 @@ class Loaded:
         return Problem.at(Place(error.place), (), error.reason)
 
 
-def load(source: Source, environ: AnyMapping[str, str]) -> Loaded:
+def load(source: Source, environ: AnyMapping[str, str], text: str | None = None) -> Loaded:
     """
     Read a configuration. Waits for the disk: not for the reactor's thread.
 
     @param environ: The process's environment.
+    @param text: What the operator's file is taken to say, instead of what it
+        does.
     @raise ConfigError: It can't be used; says everything that is wrong.
     """
     context = Context(environ)
     layers: list[Node] = [stateTree(environ)]
     for path in (source.defaults, source.path):
         if path is not None:
-            layers.append(_layer(_read(path, context), str(path), context))
+            given = text is not None and path is source.path
+            octets = (text or "").encode() if given else _read(path, context)
+            layers.append(_layer(octets, str(path), context))
     return _combine(layers, context)
 
 

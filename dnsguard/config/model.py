@@ -20,6 +20,7 @@ from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Many, ScalarKind, Text
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.config.sections.clients import ClientIdentificationConfig, GroupConfig
+from dnsguard.config.sections.control import ControlConfig
 from dnsguard.config.sections.filtering import BlocklistsConfig, SafeSearchConfig
 from dnsguard.config.sections.local import LocalRecordConfig, SpecialNamesConfig
 from dnsguard.config.sections.logs import LoggingConfig, RequestLogConfig
@@ -154,6 +155,9 @@ class Config:
     )
     logging: LoggingConfig = key(
         Section(LoggingConfig), LoggingConfig(), meaning="What dnsguard says of itself."
+    )
+    control: ControlConfig = key(
+        Section(ControlConfig), ControlConfig(), meaning="The control API."
     )
 
     def statePath(self, path: str) -> Path:

@@ -46,7 +46,6 @@ _KEYS: dict[str, str] = {
             "hit_count_sample_rate",
         )
     },
-    "control": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,
     "ui": _LATER,

@@ -87,6 +87,13 @@ class Deliveries:
         self.delivered = self.lost = self.failures = 0
 
     @property
+    def isFailing(self) -> bool:
+        """
+        Did the last delivery fail?
+        """
+        return self._pause > 0
+
+    @property
     def waitingRows(self) -> int:
         """
         Rows that wait in memory, without those on their way.

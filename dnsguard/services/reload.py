@@ -10,21 +10,29 @@ before the new configuration is in force is logged, and nothing has changed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredLock,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from dnsguard.config.load import Loaded
+from dnsguard.config.load import Loaded, Source
 from dnsguard.config.model import Config
-from dnsguard.config.problem import Problem, Severity
+from dnsguard.config.problem import Place, Problem, Severity
 from dnsguard.errors import ConfigError, DNSGuardError
 
-__all__ = ["Apply", "ReloadService"]
+__all__ = ["Apply", "Outcome", "ReloadService"]
 
 PATIENCE = 5.0
 """How long stopping waits for a reload under way, in seconds."""
@@ -33,10 +41,28 @@ Apply = Callable[[Config], "Deferred[None] | None"]
 """Goes over to a configuration; fails, with everything as it was, if it can't."""
 
 
+@attrs.frozen
+class Outcome:
+    """
+    How a reload went.
+
+    @ivar ok: Is what was read in force?
+    @ivar problems: What there is to say about it: of one that isn't in force
+        why, otherwise warnings.
+    @ivar loaded: What was read, if it could be.
+    """
+
+    ok: bool
+    problems: tuple[Problem, ...] = ()
+    loaded: Loaded | None = None
+
+
 class ReloadService(Service):
     """
     Reloads the configuration at SIGHUP, and whenever asked.
 
+    @ivar source: Where it is read from, for those who change what is there.
+    @ivar environ: The process's environment, which is laid over it.
     @ivar reloads: How often another configuration came into force.
     @ivar failures: How often the old one was kept.
     """
@@ -50,6 +76,8 @@ class ReloadService(Service):
         apply: Apply,
         reactor: Any,
         threadPool: Any,
+        source: Source = Source(),  # noqa: B008
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """
         @param load: Reads the configuration, in a thread; raises
@@ -58,7 +86,12 @@ class ReloadService(Service):
         @param reactor: Tells the time and takes the signal over into its
             thread.
         @param threadPool: Where C{load} is run.
+        @param source: See the attribute.
+        @param environ: See the attribute.
         """
+        self.source = source
+        self.environ = environ or {}
+        self._lock = DeferredLock()
         self.reloads = 0
         self.failures = 0
         self._load = load
@@ -129,14 +162,24 @@ class ReloadService(Service):
 
         @return: Whether it is in force. Doesn't fail: what is wrong is logged.
         """
-        return Deferred.fromCoroutine(self._reload())
+        return self.attempt().addCallback(lambda outcome: outcome.ok)
 
-    async def _reload(self) -> bool:
+    def attempt(self) -> Deferred[Outcome]:
         """
-        See L{reload}.
+        Read the configuration and go over to it, one after the other where
+        several ask.
+
+        @return: How it went. Doesn't fail: what is wrong is logged, too.
+        """
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._attempt()))
+
+    async def _attempt(self) -> Outcome:
+        """
+        See L{attempt}.
         """
         self.log.info("reloading the configuration")
         loaded = None
+        problems: tuple[Problem, ...] = ()
         try:
             loaded = await deferToThreadPool(self._reactor, self._threadPool, self._load)
             await maybeDeferred(self._apply, loaded.config)
@@ -144,19 +187,23 @@ class ReloadService(Service):
             self.log.warn("reloading given up, as dnsguard stops")
         except DNSGuardError as error:
             if loaded is not None:
-                self._tell(loaded.explain(error))
+                problems = loaded.explain(error)
             elif isinstance(error, ConfigError):
-                self._tell(error.problems)
+                problems = error.problems
+            self._tell(problems)
             self.log.error("configuration not reloaded: the old one stays in force")
-        except Exception:
+        except Exception as error:
+            problems = (
+                Problem.at(Place("configuration"), (), f"{type(error).__name__}: {error}"),
+            )
             self.log.failure("configuration not reloaded: the old one stays in force")
         else:
             self._tell(loaded.warnings)
             self.reloads += 1
             self.log.info("configuration reloaded")
-            return True
+            return Outcome(True, loaded.warnings, loaded)
         self.failures += 1
-        return False
+        return Outcome(False, problems, loaded)
 
     def _tell(self, problems: Iterable[Problem]) -> None:
         """
