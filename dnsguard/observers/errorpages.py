@@ -64,6 +64,16 @@ PAGES: Mapping[str, str] = {
     "errors aren't kept on disk: {reason}": "errors-not-kept",
     "metric {name} can't be read": "metric-unreadable",
     "metrics can't be written": "metric-unreadable",
+    # The control API.
+    "control API not served": "control-server-error",
+    "control API not served: {problem}": "control-server-error",
+    "{problem}; DNS is served without the control API, trying again": "control-server-error",
+    "control API: there is no token, so it is served on {loopback} instead of {host};"
+    " make one with dnsguard token, then reload": "control-without-token",
+    "tokens stay as they were: {reason}": "control-tokens-unreadable",
+    "the audit log can't be written: {reason}": "audit-log-not-written",
+    "a request of the control API failed": "control-request-failed",
+    "an answer of the control API broke off": "write-response-failed",
     # The query store.
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",

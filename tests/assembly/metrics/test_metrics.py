@@ -19,7 +19,7 @@ from dnsguard.answer import Outcome
 from dnsguard.assembly.metrics import METRICS, SECTIONS
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.config.sections.logs import RequestLogConfig
-from dnsguard.observers.applog import LineWriter
+from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
 from dnsguard.services.applog import ApplicationLogService
 from tests.support.events import entryFor, eventOf
@@ -118,7 +118,7 @@ class MetricsTests(SynchronousTestCase):
         guard.setServiceParent(around := MultiService())
         writer = LineWriter(StringIO())
         writer.dropped = 7
-        ApplicationLogService(writer).setServiceParent(around)
+        ApplicationLogService(ApplicationLog(writer)).setServiceParent(around)
         samples = self.samples(guard)
         self.assertEqual(samples["dnsguard_request_log_lines_total", ()], 0)
         self.assertEqual(samples["dnsguard_application_log_dropped_total", ()], 7)
