@@ -90,7 +90,7 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    return ErrorFamily(entries, Levels(guard), Tracing(guard.tracer))
+    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer))
 
 
 def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:

@@ -40,7 +40,7 @@ class MetricsTests(SynchronousTestCase):
         replayed three.
         """
         guard = makeGuard(self.mktemp(), **settings)
-        metrics = guard.queryMetrics
+        metrics = guard.observers.metrics
         metrics.queryAnswered(eventOf())
         metrics.queryAnswered(eventOf(outcome=Outcome.BLOCKED))
         batch = FakeReplayBatch({1: entryFor()})
