@@ -90,7 +90,7 @@ PAGES: Mapping[str, str] = {
 """The section by the message's format."""
 
 
-def pageOf(format: str | None, failed: bool) -> str:
+def pageOf(format: object, failed: bool) -> str:
     """
     Give the section that explains a message.
 
@@ -98,5 +98,5 @@ def pageOf(format: str | None, failed: bool) -> str:
     @param failed: Does it come with a failure?
     @return: The section's anchor; empty if nothing explains it.
     """
-    page = PAGES.get(format or "", "")
+    page = PAGES.get(format, "") if isinstance(format, str) else ""
     return UNEXPECTED if failed and not page else page
