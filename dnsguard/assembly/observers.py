@@ -8,6 +8,7 @@ they are configured, a trace while somebody wants to see one.
 from __future__ import annotations
 
 from dnsguard.assembly.logs import tracedEvents
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.config.model import Config
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.metrics import QueryMetrics
@@ -26,19 +27,20 @@ class Observers:
     @ivar tracer: Logs single ones while somebody wants to see them.
     """
 
-    def __init__(self, server: Corridor, forwarder: ForwardingResolver) -> None:
+    def __init__(self, server: Corridor, forwarder: ForwardingResolver, caches: Caches) -> None:
         self.metrics = QueryMetrics()
-        self.tracer = Tracer(self._tell)
+        self.tracer = Tracer(self.announce)
         self._server = server
         self._forwarder = forwarder
+        self._caches = caches
         self._noters: tuple[IQueryObserver, ...] = ()
 
     def note(self, *noters: IQueryObserver) -> None:
         """
-        Have queries noted by these from now on, besides the counter.
+        Have queries noted by these from now on, besides the counters.
         """
         self._noters = noters
-        self._tell()
+        self.announce()
 
     def configure(self, config: Config, before: Config | None = None) -> None:
         """
@@ -49,13 +51,15 @@ class Observers:
         if events != (() if before is None else tracedEvents(before)):
             self.tracer.trace(events)
 
-    def _tell(self) -> None:
+    def announce(self) -> None:
         """
         Tell those who hand out what happens whom to tell. A trace that wants
         to know nothing is told nothing, and so costs nothing.
         """
         wants = self.tracer.wants
         traces = (self.tracer,) if wants(TraceEvent.QUERY_RESOLUTION) else ()
-        self._server.observers = (self.metrics, *self._noters, *traces)
+        self._server.observers = (self.metrics, self._caches.counter, *self._noters, *traces)
         exchanged = self.tracer.exchanged if wants(TraceEvent.UPSTREAM_EXCHANGE) else None
         self._forwarder.exchanges.trace = exchanged
+        refreshed = self.tracer.refreshed if wants(TraceEvent.REFRESH_UPSTREAM) else None
+        self._caches.traceRefreshes(refreshed)

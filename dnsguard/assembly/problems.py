@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from dnsguard.assembly.lists import listSources
 from dnsguard.assembly.querystore import exclusion
+from dnsguard.assembly.redis import redisTLS
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamSpecs
 from dnsguard.config.model import Config
@@ -35,6 +36,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
         lambda: upstreamSpecs(config),
         lambda: exclusion(config),
         lambda: listSources(config),
+        lambda: redisTLS(config),
     ]
     for attempt in attempts:
         try:

@@ -21,6 +21,8 @@ from dnsguard.assembly.metrics.lists import LISTS
 from dnsguard.assembly.metrics.logs import LOGS
 from dnsguard.assembly.metrics.process import PROCESS
 from dnsguard.assembly.metrics.queries import QUERIES
+from dnsguard.assembly.metrics.redis import REDIS
+from dnsguard.assembly.metrics.refreshing import REFRESHING
 from dnsguard.assembly.metrics.server import SERVER
 from dnsguard.assembly.metrics.upstreams import UPSTREAMS
 from dnsguard.observers.exposition import Exposition, Metric
@@ -31,6 +33,8 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Queries": QUERIES,
     "Server and listeners": SERVER,
     "Replay store, caches and chain": CACHES,
+    "Redis": REDIS,
+    "Refreshing and clearing": REFRESHING,
     "Upstreams": UPSTREAMS,
     "Block lists and policy": LISTS,
     "Logs and query store": LOGS,
