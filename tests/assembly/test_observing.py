@@ -164,6 +164,29 @@ class ObservingTests(SynchronousTestCase):
         self.apply(server, config)
         self.assertEqual(len(self.events(server)), 1)
 
+    def test_traceOfRefreshes(self) -> None:
+        """
+        Refreshes are traced as long as somebody wants it, whatever is made anew
+        by a reload meanwhile.
+        """
+        server = self.server()
+        caches = server.guard.caches
+        self.assertIsNone(caches.refresh.trace)
+        server.ask("PUT", "/trace-events", {"events": ["refresh_upstream"]})
+        before = caches.refresh
+        text = server.path.read_text() + "cache: {refresh: {max_inflight: 7}}\n"
+        self.apply(server, loadText(text, "x.yaml", {}).config)
+        self.assertIsNot(caches.refresh, before)
+        assert caches.refresh.trace is not None
+        with capturedLogs() as events:
+            caches.refresh.trace(b"\3www\7example\3org\0", 1, "asked")
+        self.assertEqual(
+            [formatEvent(event) for event in events], ["refresh of www.example.org A: asked"]
+        )
+        self.assertIn(caches.counter, server.guard.server.observers)
+        server.ask("PUT", "/trace-events", {"events": []})
+        self.assertIsNone(caches.refresh.trace)
+
     def test_levelOfAnothersLog(self) -> None:
         """
         Where twistd logs in its own way its level can't be changed, and that
