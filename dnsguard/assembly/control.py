@@ -112,6 +112,7 @@ class _Room:
         self.began = reactor.seconds()
         self.folder = config.statePath("control")
         self.tokenFile = TokenFile(self.folder / "tokens.json")
+        self.password = PasswordFile(config.statePath(config.control.passwordFile))
         self.audit = AuditLog(self.folder / "audit.jsonl", self.inThread, now)
         self.site: ControlSite | None = None
         self._document: dict[str, Any] | None = None
@@ -215,7 +216,7 @@ def families(room: _Room) -> Iterator[Family]:
     yield AccessFamily(
         room.authenticator,
         room.tokenFile,
-        PasswordFile(room.folder / "password"),
+        room.password,
         room.audit,
         room.inThread,
         room.now,

@@ -24,6 +24,7 @@ from dnsguard.config.kinds import FAULTY, Context
 from dnsguard.config.migrate import migrate
 from dnsguard.config.model import Config
 from dnsguard.config.override import environmentTree, stateTree
+from dnsguard.config.platformenviron import platformTree
 from dnsguard.config.problem import KeyPath, Place, Problem, Severity, pathFromText
 from dnsguard.config.redisenviron import redisTree
 from dnsguard.config.tree import Mapping, Node, Scalar, merge
@@ -150,6 +151,7 @@ def _combine(layers: list[Node], context: Context) -> Loaded:
     Lay layers and environment over each other and convert them.
     """
     layers.append(redisTree(context.environ, context))
+    layers.append(platformTree(context.environ, layers, context))
     layers.append(migrate(environmentTree(context.environ, context), context))
     root: Node = Mapping(Place("configuration"))
     for layer in layers:

@@ -6,6 +6,7 @@ The API described by itself: its OpenAPI document, and a page to read it with.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class DescriptionFamily:
         @param document: Gives the OpenAPI document.
         """
         self._document = document
+        self._octets = b""
 
     def routes(self) -> Iterator[Route]:
         """
@@ -50,7 +52,7 @@ class DescriptionFamily:
         yield Route(
             "GET",
             "/openapi.json",
-            lambda call: self._document(),
+            self.give,
             Role.NOBODY,
             "Give this document.",
             response=ANYTHING,
@@ -67,6 +69,14 @@ class DescriptionFamily:
                 response={"type": "string"},
                 contentType=contentType.partition(";")[0],
             )
+
+    def give(self, call: Call) -> Reply:
+        """
+        See the route. It is large and always the same: it is written once.
+        """
+        if not self._octets:
+            self._octets = json.dumps(self._document(), separators=(",", ":")).encode()
+        return Reply(self._octets)
 
 
 def _sends(octets: bytes, contentType: str) -> Callable[[Call], Reply]:

@@ -12,18 +12,19 @@ from typing import Any
 from dnsguard.control.route import Family, Role, Route
 from dnsguard.control.schema import record, text
 
-__all__ = ["openAPI"]
+__all__ = ["COMMON", "openAPI"]
 
 ERROR = {**record({"error": text("What is wrong, in words.")}, open=True)}
 
-_COMMON = {
+COMMON = {
     400: "Something in the request isn't as it has to be; ``field`` says what.",
     401: "A token is needed, or the one shown is wrong or has expired.",
     403: "The token's role isn't enough.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is too large.",
     415: "The body isn't JSON.",
     429: "Too often; ``Retry-After`` says when to come back.",
 }
+"""What may be answered wherever it can be."""
 
 
 def openAPI(families: Iterable[tuple[Family, Iterable[Route]]], version: str) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def _operation(route: Route, tag: str) -> dict[str, Any]:
     if route.body is not None:
         operation["requestBody"] = {
             "required": route.bodyNeeded,
+            "x-most-octets": route.bodyMost,
             "content": {"application/json": {"schema": dict(route.body)}},
         }
     return operation
@@ -96,9 +98,10 @@ def _inPath(name: str) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    content = {route.contentType: {"schema": dict(route.response)}}
+    kinds = (route.contentType, *route.otherTypes)
+    content = {kind: {"schema": dict(route.response)} for kind in kinds}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
-    reasons = {status: reason for status, reason in _COMMON.items() if _applies(route, status)}
+    reasons = {status: reason for status, reason in COMMON.items() if _applies(route, status)}
     for status, reason in sorted({**reasons, **route.errors}.items()):
         responses[str(status)] = {"description": reason}
         if status >= 400 and "same answer" not in reason:

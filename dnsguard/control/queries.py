@@ -134,6 +134,7 @@ class QueryFamily:
             },
             response={"type": "string"},
             contentType="text/csv",
+            otherTypes=("application/x-ndjson",),
             aliases=("/api/queries/export",),
             errors={503: "There is no query store, or it fails."},
         )

@@ -21,7 +21,21 @@ import attrs
 
 from dnsguard.control.schema import ANYTHING, Schema
 
-__all__ = ["PREFIX", "Call", "Caller", "Family", "Refused", "Reply", "Role", "Route"]
+__all__ = [
+    "LARGE_BODY",
+    "PREFIX",
+    "SMALL_BODY",
+    "Call",
+    "Caller",
+    "Family",
+    "Refused",
+    "Reply",
+    "Role",
+    "Route",
+]
+
+SMALL_BODY = 1 << 16
+LARGE_BODY = 1 << 20
 
 PREFIX = "/api/v1"
 """What the canonical path of every route begins with."""
@@ -142,8 +156,11 @@ class Route:
     @ivar needed: Query parameters that must be there.
     @ivar body: What must come as JSON; L{None}: nothing is read.
     @ivar bodyNeeded: Must it come at all?
+    @ivar bodyMost: Octets of it. Reading JSON can't be left to a thread: all
+        others wait for it there, too.
     @ivar response: What is answered with status 200.
     @ivar contentType: What the answer is, if it isn't JSON.
+    @ivar otherTypes: What else it may be.
     @ivar period: Seconds between calls that are let through, two at a time at
         most, whoever calls; 0: no limit.
     @ivar aliases: Full paths at which it is found as well.
@@ -161,8 +178,10 @@ class Route:
     needed: tuple[str, ...] = ()
     body: Schema | None = None
     bodyNeeded: bool = True
+    bodyMost: int = SMALL_BODY
     response: Schema = ANYTHING
     contentType: str = "application/json"
+    otherTypes: tuple[str, ...] = ()
     period: float = 0.0
     aliases: tuple[str, ...] = ()
     errors: Mapping[int, str] = attrs.field(factory=dict)

@@ -295,6 +295,8 @@ def readBody(route: Route, request: Any) -> Any:
     if route.body is None:
         return {}
     octets = request.content.read()
+    if len(octets) > route.bodyMost:
+        raise Refused(413, f"the body is larger than {route.bodyMost >> 10} KiB")
     if not octets.strip():
         if route.bodyNeeded:
             raise Invalid("body", "JSON is needed")

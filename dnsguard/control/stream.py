@@ -70,9 +70,12 @@ async def sendPieces(request: Any, pieces: AsyncIterator[bytes]) -> None:
     sending = Deferred.fromCoroutine(_send(request, pieces, valve))
     request.registerProducer(valve, True)
 
+    left: Deferred[None] = Deferred()
+
     def gone(_: object) -> None:
         valve.stopped = True
         sending.cancel()
+        left.callback(None)
 
     request.notifyFinish().addErrback(gone)
     try:
@@ -83,6 +86,8 @@ async def sendPieces(request: Any, pieces: AsyncIterator[bytes]) -> None:
         # The status has been sent: that the answer is broken off says the rest.
         _log.failure("an answer of the control API broke off")
         request.channel.forceAbortClient()
+        # Otherwise the answer would be ended in good order after all.
+        await left
     finally:
         if not request._disconnected:
             request.unregisterProducer()

@@ -34,7 +34,19 @@ class ChannelTests(SynchronousTestCase):
         self.result: Any = {"ok": True}
         self.factory: ControlFactory = factoryOf(
             self.reactor,
-            Fixed([Route("POST", "/x", self.handle, Role.NOBODY, "X.", body=ANYTHING)]),
+            Fixed(
+                [
+                    Route(
+                        "POST",
+                        "/x",
+                        self.handle,
+                        Role.NOBODY,
+                        "X.",
+                        body=ANYTHING,
+                        bodyMost=MAX_BODY,
+                    )
+                ]
+            ),
         )
 
     def handle(self, call: Call) -> Any:

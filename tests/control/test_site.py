@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.control.route import Call, Refused, Reply, Role, Route
+from dnsguard.control.route import LARGE_BODY, SMALL_BODY, Call, Refused, Reply, Role, Route
 from dnsguard.control.schema import integer, record, text
 from dnsguard.control.site import ControlSite
 from dnsguard.errors import PolicyError, StoreError
@@ -136,7 +136,7 @@ class SiteTests(SynchronousTestCase):
         for body, field in [
             (None, "body"),
             (b"{", "body"),
-            (b"[" * 100_000, "body"),
+            (b"[" * 60_000, "body"),
             (b'{"count": NaN}', "body"),
             ({}, "count"),
             ({"count": 9}, "count"),
@@ -149,6 +149,18 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.calls, [])
         self.ask("POST", "/api/v1/things/a", {"count": 3}, route)
         self.assertEqual(self.calls[0].body, {"count": 3})
+
+    def test_bodyIsBounded(self) -> None:
+        """
+        A body larger than the route has use for isn't looked into.
+        """
+        route: dict[str, Any] = {"body": record({"note": text(most=1 << 20)})}
+        for size, status in [(SMALL_BODY - 100, 200), (SMALL_BODY, 413)]:
+            response = self.ask("POST", "/api/v1/things/a", {"note": "x" * size}, route)
+            self.assertEqual(response.status, status)
+        route["bodyMost"] = LARGE_BODY
+        response = self.ask("POST", "/api/v1/things/a", {"note": "x" * SMALL_BODY}, route)
+        self.assertEqual(response.status, 200)
 
     def test_otherContentIsRefused(self) -> None:
         """

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from dnsguard.assembly import Guard, makeService
+from dnsguard.assembly import Guard
 from dnsguard.control.channel import ControlFactory
 from dnsguard.control.route import Caller, Family, Role, Route
 from dnsguard.control.site import ControlSite
@@ -32,6 +32,10 @@ __all__ = [
     "ask",
     "factoryOf",
 ]
+
+
+NOON = 1_767_614_400.0
+"""2026-01-05 12:00:00 UTC."""
 
 
 class PromptMemoryReactor(MemoryReactorClock):
@@ -274,13 +278,19 @@ class Server:
         guards: list[Guard] = []
 
         def assemble(config: Any, reactor: Any) -> Guard:
-            guards.append(makeService(config, reactor))
+            guards.append(Guard(config, reactor, self.now))
             return guards[0]
 
         top = makeTop(options, self.reactor, assemble, {"HOME": str(folder)})
         assert isinstance(top, TopService)
         self.top = top
         self.guard = guards[0]
+
+    def now(self) -> float:
+        """
+        Seconds since the epoch: it began at noon of a Monday.
+        """
+        return NOON + float(self.reactor.seconds())
 
     def start(self) -> None:
         """

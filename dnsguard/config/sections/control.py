@@ -45,6 +45,13 @@ class ControlConfig:
             standard output. ``false``: as long as there is no token, everybody on this machine
             may do everything.""",
     )
+    passwordFile: str = key(
+        Text("a path"),
+        "control/password",
+        meaning="""Where the hash of the administrator's password is kept, which
+            ``dnsguard set-admin-password`` writes. Not from the root: below
+            ``data_directory``.""",
+    )
     historySize: int = key(
         Integer(0, 1000),
         20,

@@ -57,7 +57,7 @@ def patched(text: str, patch: AnyMapping[str, Any]) -> str:
     except (YAMLError, DocumentError) as problem:
         first = str(problem).splitlines()[0]
         raise EditError(f"the file can't be changed: {first}") from None
-    if got != wanted:
+    if _full(got) != _full(wanted):
         raise EditError("the file is written in a way that can't be changed here")
     return result
 
@@ -71,6 +71,16 @@ def plain(node: Node) -> Any:
     if isinstance(node, Sequence):
         return [plain(item) for item in node.items]
     return None if node.missing else node.text
+
+
+def _full(value: Any) -> Any:
+    """
+    Leave out sections that say nothing.
+    """
+    if not isinstance(value, dict):
+        return value
+    full = {name: _full(member) for name, member in value.items()}
+    return {name: member for name, member in full.items() if member not in ({}, None)}
 
 
 def _merged(base: Any, patch: Any) -> Any:
@@ -156,7 +166,10 @@ def _merge(base: CommentedMap, patch: AnyMapping[str, Any]) -> str:
             if name in base:
                 left = _remove(base, name)
         elif isinstance(value, AnyMapping) and isinstance(old, CommentedMap):
-            _giveRest(base, name, _merge(old, value))
+            behind = _merge(old, value)
+            if not old:
+                # An empty section says nothing, and has no place for comments.
+                left = _remove(base, name, behind)
         elif isinstance(value, list) and isinstance(old, CommentedSeq) and old and value:
             _replaceItems(old, value)
         else:
@@ -172,6 +185,10 @@ def _put(base: CommentedMap, name: str, value: Any) -> None:
     if name in base:
         rest = _takeRest(base, name)
         base[name] = new
+        tokens = base.ca.items.get(name)
+        if tokens and len(tokens) > 3:
+            # What stood before the first of what was there.
+            tokens[3] = None
     else:
         last = _lastKey(base)
         rest = "" if last is None else _takeRest(base, last)
@@ -179,13 +196,14 @@ def _put(base: CommentedMap, name: str, value: Any) -> None:
     _giveRest(base, name, rest)
 
 
-def _remove(base: Any, name: Any) -> str:
+def _remove(base: Any, name: Any, behind: str = "") -> str:
     """
     Remove a key or a member; what is said behind it, of what follows, stays.
 
+    @param behind: More of what is said there.
     @return: The same, if nothing is left that it could stay behind.
     """
-    rest = _takeRest(base, name)
+    rest = _takeRest(base, name) + behind
     keys = list(base) if isinstance(base, CommentedMap) else list(range(len(base)))
     at = keys.index(name)
     del base[name]

@@ -16,7 +16,7 @@ from dnsguard.config.load import Loaded, load
 from dnsguard.control.config.editor import Change, ConfigEditor, Edit, Origin, etagOf
 from dnsguard.control.config.view import asWritten, changes, effective
 from dnsguard.control.naming import moment
-from dnsguard.control.route import Call, Refused, Reply, Role, Route
+from dnsguard.control.route import LARGE_BODY, Call, Refused, Reply, Role, Route
 from dnsguard.control.schema import ANYTHING, integer, listOf, nullable, record, text, truth
 from dnsguard.errors import ConfigError
 
@@ -25,7 +25,7 @@ __all__ = ["ConfigFamily", "changed"]
 _PATCH = {"type": "object", "description": "An RFC 7396 merge patch, with keys as in YAML."}
 
 _WANTED = record(
-    {"patch": _PATCH, "text": text("Or the text of the whole file.", most=1 << 20)},
+    {"patch": _PATCH, "text": text("Or the text of the whole file.", most=LARGE_BODY)},
     optional=("patch", "text"),
 )
 
@@ -98,6 +98,7 @@ class ConfigFamily:
             Role.OPERATOR,
             "Say what a change would come to, and don't make it.",
             body=_WANTED,
+            bodyMost=LARGE_BODY,
             response=_CHANGE,
             errors=_ERRORS,
             audited=False,
@@ -110,6 +111,7 @@ class ConfigFamily:
             "Change keys. ``null`` removes one from the file, so that its default holds; a list"
             " replaces the list.",
             body=_PATCH,
+            bodyMost=LARGE_BODY,
             response=_CHANGE,
             errors=_ERRORS,
         )
@@ -119,7 +121,8 @@ class ConfigFamily:
             self.replace,
             Role.ADMIN,
             "Replace the whole file.",
-            body=record({"text": text("YAML.", most=1 << 20)}),
+            body=record({"text": text("YAML.", most=LARGE_BODY)}),
+            bodyMost=LARGE_BODY,
             response=_CHANGE,
             errors=_ERRORS,
         )

@@ -15,7 +15,7 @@ from dnsguard.config.problem import BUILT_IN
 from dnsguard.config.tree import Mapping as MappingNode
 from dnsguard.control.config.editor import ConfigEditor, Edit
 from dnsguard.control.config.view import effective
-from dnsguard.control.route import Call, Refused, Role, Route
+from dnsguard.control.route import LARGE_BODY, Call, Refused, Role, Route
 from dnsguard.control.schema import ANYTHING, DONE, listOf, record, text, truth
 from dnsguard.policy.snapshot import DEFAULT_GROUP
 
@@ -114,6 +114,7 @@ class PeopleFamily:
                 _GROUP,
                 optional=("name", "description", "blocklist", "safe_search", "disable_cache"),
             ),
+            bodyMost=LARGE_BODY,
             response=DONE,
             aliases=("/client-groups",),
             errors=_ERRORS,

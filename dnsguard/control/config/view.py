@@ -140,4 +140,4 @@ def _leaves(node: Node, kind: Any, path: str = "") -> Iterator[tuple[str, tuple[
         text = (
             node.text if isinstance(node, Scalar) else "{}" if isinstance(node, Mapping) else "[]"
         )
-        yield path, (text, HIDDEN if kind is None and path else _written(kind, node))
+        yield path, (text, HIDDEN if kind is None else _written(kind, node))
