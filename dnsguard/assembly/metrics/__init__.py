@@ -17,6 +17,7 @@ from typing import Any
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from dnsguard.assembly.metrics.caches import CACHES
+from dnsguard.assembly.metrics.control import CONTROL
 from dnsguard.assembly.metrics.lists import LISTS
 from dnsguard.assembly.metrics.logs import LOGS
 from dnsguard.assembly.metrics.process import PROCESS
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Upstreams": UPSTREAMS,
     "Block lists and policy": LISTS,
     "Logs and query store": LOGS,
+    "Control API": CONTROL,
     "Process": PROCESS,
 }
 """All metrics, by the heading they are described under."""

@@ -20,6 +20,7 @@ from dnsguard.assembly.metrics import METRICS, SECTIONS
 from dnsguard.caching.refreshstats import Removed, Sweep
 from dnsguard.config.load import loadText
 from dnsguard.config.sections.caching import CacheConfig
+from dnsguard.config.sections.control import ControlConfig
 from dnsguard.config.sections.logs import RequestLogConfig
 from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
@@ -135,6 +136,18 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_l1_lookups_total", ("hit",)], 6)
         self.assertEqual(samples["dnsguard_redis_up", ()], 0)
         self.assertEqual(samples["dnsguard_redis_writes_pending", ()], 0)
+
+    def test_control(self) -> None:
+        """
+        What the control API refused is published, if it is served.
+        """
+        name = "dnsguard_control_refused_total"
+        self.assertNotIn(("dnsguard_control_connections", ()), self.samples(self.guard()))
+        guard = self.guard(control=ControlConfig(enabled=True))
+        guard.control.factory.refused.update({413: 2, 0: 1})
+        samples = self.samples(guard)
+        self.assertEqual((samples[name, ("413",)], samples[name, ("connection",)]), (2, 1))
+        self.assertEqual(samples["dnsguard_control_wrong_tokens_total", ()], 0)
 
     def test_partsThatAreOff(self) -> None:
         """
