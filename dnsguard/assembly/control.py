@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 import dnsguard
+from dnsguard.assembly.cachestate import GuardCaches
 from dnsguard.assembly.observing import debugFamily, errorFamily, metricsFamily
 from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.trial import tryUpstream
@@ -195,14 +196,7 @@ def families(room: _Room) -> Iterator[Family]:
     yield BlocklistFamily(guard.blocklists, guard.policies, lambda: _listSettings(guard.config))
     yield PauseFamily(guard.policies, room.now)
     yield ExplainFamily(guard.policies, guard.blocklists)
-    yield CacheFamily(
-        lambda: guard.chain.memory,
-        lambda: guard.replay.counters(),  # type: ignore[attr-defined]
-        lambda: _Clearer(guard),
-        dict,
-        lambda maxKeys: False,
-        reactor,
-    )
+    yield CacheFamily(GuardCaches(guard), reactor)
     yield UpstreamFamily(
         lambda: _listed(guard.config),
         lambda: guard.forwarder.upstreams,
@@ -258,6 +252,9 @@ def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:
             False,
             f"{waiting} rows wait",
         )
+    if guard.redis is not None:
+        # Once it runs, a server goes on without it.
+        yield Dependency("redis", guard.redis.store.available, False)
     upstreams = guard.forwarder.upstreams.upstreams
     usable = sum(upstream.standing.usable(now) for upstream in upstreams)
     # Without any, what is local, cached or stale is answered all the same.
@@ -294,39 +291,3 @@ def _listed(config: Config) -> tuple[list[Listed], str]:
         for upstream in config.upstreams
     ]
     return upstreams, config.resolverStrategy.value
-
-
-class _Clearer:
-    """
-    Clears what is remembered in this process.
-    """
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    async def _forget(self, qname: bytes | None, below: bool = False) -> int:
-        guard = self._guard
-        memory = guard.chain.memory
-        cleared = 0
-        if memory is not None:
-            cleared = await (memory.clear() if qname is None else memory.forget(qname, below))
-        guard.replay.forget(None if below else qname)
-        return cleared
-
-    def clear(self) -> Deferred[int]:
-        """
-        Clear everything.
-        """
-        return Deferred.fromCoroutine(self._forget(None))
-
-    def forget(self, qname: bytes) -> Deferred[int]:
-        """
-        Clear what is remembered of a name.
-        """
-        return Deferred.fromCoroutine(self._forget(qname))
-
-    def forgetBelow(self, qname: bytes) -> Deferred[int]:
-        """
-        Clear what is remembered of a name and all below it.
-        """
-        return Deferred.fromCoroutine(self._forget(qname, True))

@@ -239,6 +239,7 @@ class Caches(MultiService):
             self.memory.watch(self._rates, self._due if cache.refresh.enabled else None)
 
     def _makeSweeper(self, cache: CacheConfig, store: IAnswerStore | None) -> SweeperService:
+        self._shelf = None if store is None else SharedShelf(store, cache.redis.maxKeys)
         local = None
         if self.memory is not None:
             local = LocalShelf(self.memory, self._rates, self._counts, self._reactor)
@@ -251,7 +252,7 @@ class Caches(MultiService):
             statistics=self.statistics,
             wallClock=self._wallClock,
             store=store,
-            shared=None if store is None else SharedShelf(store, cache.redis.maxKeys),
+            shared=self._shelf,
             flush=self.counter.flush,
         )
 
@@ -327,6 +328,26 @@ class Caches(MultiService):
             cache.servfailBackoff, cache.servfailRefreshThreshold, cache.servfailLogInterval
         )
         self._make(config, store)
+
+    def setMaxKeys(self, most: int) -> bool:
+        """
+        Set how many answers the shared store may have, until the next change of
+        the configuration.
+
+        @return: False: there is no shared store.
+        """
+        if self._shelf is None:
+            return False
+        self._shelf.maxKeys = most
+        return True
+
+    @property
+    def maxKeys(self) -> int | None:
+        """
+        How many answers the shared store may have; 0: no bound; L{None}: there
+        is none.
+        """
+        return None if self._shelf is None else self._shelf.maxKeys
 
     # Statistics.
 

@@ -108,7 +108,10 @@ class BlocklistFamily:
             aliases=("/blocklists/health",),
             errors={500: "The same answer: a source fails, and ``fail_on_any`` is set."},
         )
-        yield Route(
+        yield self._checkRoute()
+
+    def _checkRoute(self) -> Route:
+        return Route(
             "GET",
             "/blocked/check",
             self.check,

@@ -6,7 +6,7 @@ Caches: how they do, what they hold of a name, and clearing them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -17,12 +17,22 @@ from dnsguard.caching.entry import Entry
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key
 from dnsguard.control.naming import readName
 from dnsguard.control.route import Call, Refused, Role, Route
-from dnsguard.control.schema import DONE, decimal, integer, listOf, mapOf, record, text, truth
+from dnsguard.control.schema import (
+    ANYTHING,
+    DONE,
+    decimal,
+    integer,
+    listOf,
+    mapOf,
+    record,
+    text,
+    truth,
+)
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.wire.mnemonics import className, rCodeName, typeName
 from dnsguard.wire.names import isAtOrBelow, toText
 
-__all__ = ["CacheFamily", "Clearer"]
+__all__ = ["CacheFamily", "CacheState", "Clearer"]
 
 MOST_SHOWN = 1000
 SLICE = 5000
@@ -42,6 +52,39 @@ class Clearer(Protocol):
     def forgetBelow(self, qname: bytes) -> Deferred[int]: ...
 
 
+class CacheState(Protocol):
+    """
+    The caches, as they are when they are asked.
+    """
+
+    @property
+    def memory(self) -> MemoryCacheResolver | None:
+        """
+        L0, if there is one.
+        """
+
+    @property
+    def clearing(self) -> Clearer:
+        """
+        What clears.
+        """
+
+    def stats(self) -> Deferred[dict[str, Any]]:
+        """
+        Count hits and misses, and what is held.
+        """
+
+    def refreshStats(self) -> dict[str, Any]:
+        """
+        Count what was fetched anew, and what was thrown away.
+        """
+
+    def setMaxKeys(self, most: int) -> bool:
+        """
+        Set how many answers the shared cache may have; false: there is none.
+        """
+
+
 class CacheFamily:
     """
     Watch and clear the caches.
@@ -50,30 +93,11 @@ class CacheFamily:
     name = "Caches"
     meaning = "How the caches do, what they hold of a name, and clearing them."
 
-    def __init__(
-        self,
-        memory: Callable[[], MemoryCacheResolver | None],
-        replayed: Callable[[], Mapping[str, int]],
-        clearer: Callable[[], Clearer],
-        shared: Callable[[], Mapping[str, int]],
-        setMaxKeys: Callable[[int], bool],
-        clock: Any,
-    ) -> None:
+    def __init__(self, state: CacheState, clock: Any) -> None:
         """
-        @param memory: Gives L0, if there is one.
-        @param replayed: Gives the counters of the replay store.
-        @param clearer: Gives what clears.
-        @param shared: Gives C{redis_keys} and C{redis_max_keys} where there is
-            a shared cache.
-        @param setMaxKeys: Sets how many keys the shared cache may have; false
-            where there is none.
         @param clock: What L0 tells the time by.
         """
-        self._memory = memory
-        self._replayed = replayed
-        self._clearer = clearer
-        self._shared = shared
-        self._setMaxKeys = setMaxKeys
+        self._state = state
         self._clock = clock
 
     def routes(self) -> Iterator[Route]:
@@ -91,6 +115,15 @@ class CacheFamily:
         )
         yield Route(
             "GET",
+            "/cache/refresh/stats",
+            self.refreshStats,
+            Role.VIEWER,
+            "Count what was fetched anew before it expired, and what was thrown away.",
+            response=_REFRESH_STATS,
+            aliases=("/cache/refresh/stats",),
+        )
+        yield Route(
+            "GET",
             "/cache/entries",
             self.lookUp,
             Role.VIEWER,
@@ -99,6 +132,9 @@ class CacheFamily:
             needed=("name",),
             response=record({"entries": listOf(_ENTRY), "truncated": truth()}),
         )
+        yield from self._changingRoutes()
+
+    def _changingRoutes(self) -> Iterator[Route]:
         yield Route(
             "DELETE",
             "/cache/entries",
@@ -140,41 +176,19 @@ class CacheFamily:
         A query that the replay store has an answer for never gets to the
         caches: it is a hit as well, of the fastest kind.
         """
-        replayed = dict(self._replayed())
-        hits, misses = replayed.get("hits", 0), 0
-        told: dict[str, Any] = {}
-        memory = self._memory()
-        if memory is not None:
-            statistics = memory.statistics
-            hits += statistics.hits + statistics.staleHits
-            misses = statistics.misses
-            told["lru"] = {
-                "entries": statistics.entries,
-                "max_entries": statistics.maxEntries,
-                "fresh": statistics.fresh,
-                "stale": statistics.stale,
-                "expired": statistics.expired,
-                "bytes": statistics.bytes,
-                "max_bytes": statistics.maxBytes,
-                "hits": statistics.hits,
-                "stale_hits": statistics.staleHits,
-                "evictions": statistics.evictions,
-            }
-        rate = round(100.0 * hits / (hits + misses), 2) if hits + misses else 0.0
-        return {
-            "hits": hits,
-            "misses": misses,
-            "hit_rate": rate,
-            **told,
-            "replay": replayed,
-            **self._shared(),
-        }
+        return self._state.stats()
+
+    def refreshStats(self, call: Call) -> Any:
+        """
+        See the route.
+        """
+        return self._state.refreshStats()
 
     async def lookUp(self, call: Call) -> Any:
         """
         See the route.
         """
-        memory, qname = self._memory(), readName(call.query["name"], "name")
+        memory, qname = self._state.memory, readName(call.query["name"], "name")
         if memory is None:
             return {"entries": [], "truncated": False}
         keys = _keysOf(qname)
@@ -206,7 +220,7 @@ class CacheFamily:
         """
         See the route.
         """
-        qname, clearer = readName(call.query["name"], "name"), self._clearer()
+        qname, clearer = readName(call.query["name"], "name"), self._state.clearing
         clear = clearer.forgetBelow if call.query["below"] else clearer.forget
         return {"ok": True, "cleared": await clear(qname)}
 
@@ -214,32 +228,68 @@ class CacheFamily:
         """
         See the route.
         """
-        return {"ok": True, "cleared": await self._clearer().clear()}
+        return {"ok": True, "cleared": await self._state.clearing.clear()}
 
     def configure(self, call: Call) -> Any:
         """
         See the route.
         """
-        if not self._setMaxKeys(call.body["max_keys"]):
+        if not self._state.setMaxKeys(call.body["max_keys"]):
             raise Refused(409, "there is no shared cache")
         return {"ok": True}
 
-
-_COUNTS = mapOf(integer())
 
 _CLEARED = record({"ok": truth(), "cleared": integer(meaning="Answers that there were.")})
 
 _STATS = record(
     {
-        "hits": integer(meaning="Queries answered from memory, replayed ones included."),
+        "hits": integer(meaning="Queries answered from a cache, replayed ones included."),
         "misses": integer(),
         "hit_rate": decimal(0, 100, "Per cent."),
-        "lru": _COUNTS,
-        "replay": _COUNTS,
+        "tiers": mapOf(mapOf(decimal()), "The same by cache: l0 in this process, l1 shared."),
+        "lru": mapOf(decimal(), "L0."),
+        "replay": mapOf(integer(), "Finished replies."),
         "redis_keys": integer(),
-        "redis_max_keys": integer(),
+        "redis_max_keys": integer(meaning="0: no bound."),
     },
     optional=("lru", "redis_keys", "redis_max_keys"),
+)
+
+_BREAKDOWN = record(
+    {
+        "cold_keys": integer(),
+        "cap_evicted": integer(),
+        "index_orphans": integer(),
+        "reconcile": integer(),
+    }
+)
+
+_REFRESH_STATS = record(
+    {
+        "last_sweep_time": text(),
+        "last_sweep_count": integer(),
+        "last_sweep_removed_count": integer(),
+        "last_sweep_removed_breakdown": _BREAKDOWN,
+        "average_per_sweep_24h": decimal(),
+        "std_dev_per_sweep_24h": decimal(),
+        "sweeps_24h": integer(),
+        "refreshed_24h": integer(),
+        "removed_24h": integer(),
+        "removed_24h_breakdown": _BREAKDOWN,
+        "batch_size": integer(),
+        "stats_window_sec": integer(),
+        "estimated_refreshed_daily": decimal(),
+        "estimated_removed_daily": decimal(),
+        "deletion_candidates": integer(),
+        "sweep_hit_window": text(),
+        "sweep_min_hits": integer(),
+        "request_refreshed_hot_24h": integer(),
+        "request_refreshed_warm_24h": integer(),
+        "request_refreshed_normal_24h": integer(),
+        "refresh_config": mapOf(ANYTHING, "What says when an answer is due."),
+        "hot_warm_entry_stats": mapOf(decimal(), "What a sample of the cache had in it."),
+    },
+    optional=("hot_warm_entry_stats",),
 )
 
 _ENTRY = record(

@@ -30,6 +30,9 @@ __all__ = ["MAX_BODY", "ControlChannel", "ControlFactory", "ControlRequest"]
 MAX_BODY = 1 << 20
 """Octets of a request's body."""
 
+MAX_BUFFERED = 16 << 20
+"""Octets of all bodies that wait to be complete, or to be answered."""
+
 MAX_CONNECTIONS = 128
 MAX_CONNECTIONS_PER_ADDRESS = 32
 
@@ -43,7 +46,11 @@ LINGER_SECONDS = 2.0
 """How long a refused body is taken in, and thrown away, so that the client
 comes to read why: a socket closed with octets unread resets the connection."""
 
-_REASONS = {408: b"Request Timeout", 413: b"Content Too Large"}
+_REASONS = {
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    503: b"Service Unavailable",
+}
 
 
 class ControlRequest(Request):
@@ -69,8 +76,8 @@ class ControlRequest(Request):
         self.received += len(data)
         if self.received > MAX_BODY:
             self.channel.refuse(413)
-            return
-        super().handleContentChunk(data)
+        elif self.channel.buffer(len(data)):
+            super().handleContentChunk(data)
 
     def process(self) -> None:
         """
@@ -112,6 +119,7 @@ class ControlChannel(HTTPChannel):
         super().__init__()
         self._address = address
         self._refused = False
+        self._buffered = 0
         self._deadline: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -147,6 +155,30 @@ class ControlChannel(HTTPChannel):
         self._cancel()
         if not self._refused:
             super().allContentReceived()
+
+    def buffer(self, octets: int) -> bool:
+        """
+        Find room for a part of a body; refuse the request if there is none.
+
+        @return: Is there?
+        """
+        if self.factory.buffered + octets > MAX_BUFFERED:
+            self.refuse(503)
+            return False
+        self._buffered += octets
+        self.factory.buffered += octets
+        return True
+
+    def _release(self) -> None:
+        self.factory.buffered -= self._buffered
+        self._buffered = 0
+
+    def requestDone(self, request: Any) -> None:
+        """
+        A request has been answered.
+        """
+        self._release()
+        super().requestDone(request)
 
     def _tooSlow(self) -> None:
         self._deadline = None
@@ -194,6 +226,7 @@ class ControlChannel(HTTPChannel):
         The connection is no more.
         """
         self._cancel()
+        self._release()
         self.factory.left(self, self._address)
         super().connectionLost(reason)
 
@@ -203,6 +236,7 @@ class ControlFactory(Site):
     Takes connections, not too many.
 
     @ivar connections: How many there are, by address.
+    @ivar buffered: Octets of bodies that are held.
     @ivar refused: Requests refused before they were read, by status; under 0
         connections that were one too many.
     """
@@ -213,6 +247,7 @@ class ControlFactory(Site):
         )
         self.noisy = False
         self.connections: Counter[str] = Counter()
+        self.buffered = 0
         self.refused: Counter[int] = Counter()
         self._channels: set[ControlChannel] = set()
 

@@ -7,7 +7,7 @@ What was asked: questions to the query store, and queries as they come.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -303,27 +303,47 @@ class QueryFamily:
         watcher = tail.watch(self._filter(call))
         if watcher is None:
             raise Refused(503, "too many watch already")
-        return Reply(pieces=self._rows(watcher), contentType="application/x-ndjson")
-
-    async def _rows(self, watcher: Watcher) -> AsyncIterator[bytes]:
-        try:
-            # So that the client knows at once that it watches.
-            yield b"\n"
-            silent = 0.0
-            while True:
-                await deferLater(self._clock, WATCH_SECONDS)
-                rows = watcher.take()
-                silent = 0.0 if rows else silent + WATCH_SECONDS
-                if rows:
-                    yield "".join(f"{json.dumps(row)}\n" for row in rows).encode("ascii")
-                elif silent >= BEAT_SECONDS:
-                    silent = 0.0
-                    yield b"\n"
-        finally:
-            watcher.leave()
+        return Reply(pieces=_Watching(watcher, self._clock), contentType="application/x-ndjson")
 
     def stats(self, call: Call) -> Any:
         """
         See the route.
         """
         return dict(self._counters())
+
+
+class _Watching:
+    """
+    The rows of one who watches, as lines of JSON.
+
+    No generator, because closing one that nobody has asked for anything yet
+    doesn't run any of it.
+    """
+
+    def __init__(self, watcher: Watcher, clock: Any) -> None:
+        self._watcher = watcher
+        self._clock = clock
+        self._begun = False
+
+    def __aiter__(self) -> _Watching:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._begun:
+            # So that the client knows at once that it watches.
+            self._begun = True
+            return b"\n"
+        silent = 0.0
+        while silent < BEAT_SECONDS:
+            await deferLater(self._clock, WATCH_SECONDS)
+            rows = self._watcher.take()
+            if rows:
+                return "".join(f"{json.dumps(row)}\n" for row in rows).encode("ascii")
+            silent += WATCH_SECONDS
+        return b"\n"
+
+    async def aclose(self) -> None:
+        """
+        Watch no more.
+        """
+        self._watcher.leave()

@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 from dnsguard.control.auth import peerAddress
 from dnsguard.control.route import PREFIX, Call, Caller, Family, Refused, Reply, Role, Route
 from dnsguard.control.schema import Invalid, check, fromText
-from dnsguard.control.stream import sendPieces
+from dnsguard.control.stream import closePieces, sendPieces
 from dnsguard.control.throttling import Bucket
 from dnsguard.errors import DNSGuardError, PolicyError, StoreError
 
@@ -222,6 +222,7 @@ class ControlSite:
 
     async def _send(self, request: Any, reply: Reply) -> None:
         if request._disconnected:
+            await closePieces(reply.pieces)
             return
         self.requests[reply.status] = self.requests.get(reply.status, 0) + 1
         request.setResponseCode(reply.status)

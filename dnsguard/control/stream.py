@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-__all__ = ["sendPieces"]
+__all__ = ["closePieces", "sendPieces"]
 
 _log = Logger()
 
@@ -66,6 +66,9 @@ async def sendPieces(request: Any, pieces: AsyncIterator[bytes]) -> None:
     @param pieces: Is closed in any case; what it waits for is cancelled when
         the client goes.
     """
+    if request.method == b"HEAD":
+        await closePieces(pieces)
+        return
     valve = _Valve()
     sending = Deferred.fromCoroutine(_send(request, pieces, valve))
     request.registerProducer(valve, True)
@@ -102,6 +105,13 @@ async def _send(request: Any, pieces: AsyncIterator[bytes], valve: _Valve) -> No
             request.write(piece)
             await valve.open()
     finally:
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
+        await closePieces(pieces)
+
+
+async def closePieces(pieces: AsyncIterator[bytes] | None) -> None:
+    """
+    Tell whoever makes pieces, if anybody does, that no more are wanted.
+    """
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()

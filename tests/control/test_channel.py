@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.control.channel import (
     LINGER_SECONDS,
     MAX_BODY,
+    MAX_BUFFERED,
     MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_ADDRESS,
     REQUEST_SECONDS,
@@ -146,6 +147,28 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.factory.refused[0], 2)
         mine[0].leave()
         self.assertIsNotNone(Connection(self.factory).channel)
+
+    def test_allBodiesTogether(self) -> None:
+        """
+        Many bodies at once, each of them small enough, take no more than so
+        much memory; it is given back when they are answered or their clients
+        leave.
+        """
+        head = b"POST /api/v1/x HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % MAX_BODY
+        waiting = [Connection(self.factory, f"192.0.2.{number}") for number in range(17)]
+        for connection in waiting:
+            connection.send(head + b"x" * (MAX_BODY - 1))
+        self.assertLessEqual(self.factory.buffered, MAX_BUFFERED)
+        statuses = [[each.status for each in connection.responses()] for connection in waiting]
+        self.assertEqual(statuses, [[]] * 16 + [[503]])
+        for connection in waiting:
+            connection.leave()
+        self.assertEqual(self.factory.buffered, 0)
+        connection = Connection(self.factory)
+        for _ in range(40):
+            connection.send(head + b'"' + b"x" * (MAX_BODY - 2) + b'"')
+        self.assertEqual([each.status for each in connection.responses()], [200] * 40)
+        self.assertEqual(self.factory.buffered, 0)
 
     def test_closeIdle(self) -> None:
         """

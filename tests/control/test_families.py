@@ -226,7 +226,7 @@ class CacheTests(FamilyCase):
         """
         Put an answer into L0.
         """
-        memory = self.server.guard.chain.memory
+        memory = self.server.guard.caches.memory
         assert memory is not None
         record = dns.RRHeader(name.encode(), dns.A, dns.IN, 300, dns.Record_A("192.0.2.1", 300))
         answer = Answer.fromRecords(
@@ -264,8 +264,8 @@ class CacheTests(FamilyCase):
         replies are kept.
         """
         forgotten: list[Any] = []
-        guard: Any = self.server.guard
-        guard.replay = ReplayProxy(guard.replay, forgotten)
+        clearing: Any = self.server.guard.caches.clearing
+        clearing._replay = ReplayProxy(clearing._replay, forgotten)
         for name in ("example.org", "www.example.org", "other.example"):
             self.keep(name)
         answer = self.ask("DELETE", "/api/v1/cache/entries?name=example.org").json
@@ -284,6 +284,14 @@ class CacheTests(FamilyCase):
             response = self.ask(method, "/cache/config", {"max_keys": 5})
             self.assertEqual(response.status, 409)
         self.assertNotIn("redis_keys", self.ask("GET", "/cache/stats").json)
+
+    def test_refreshStats(self) -> None:
+        """
+        What was refreshed is counted, with the rules it goes by.
+        """
+        told = self.ask("GET", "/cache/refresh/stats").json
+        self.assertEqual((told["sweeps_24h"], told["refreshed_24h"]), (0, 0))
+        self.assertEqual(told["refresh_config"]["cache_min_ttl"], "5m0s")
 
     def test_withoutL0(self) -> None:
         """

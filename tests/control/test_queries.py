@@ -239,6 +239,15 @@ class StreamingTests(QueryCase):
         connection.leave()
         self.assertEqual(self.tail.watchers, set())
 
+    def test_onlyTheHead(self) -> None:
+        """
+        Who asks for the head alone isn't kept waiting, and doesn't watch.
+        """
+        for path in ("tail", "export"):
+            response = ask(self.factory, "HEAD", f"/api/v1/queries/{path}", token="viewer")
+            self.assertEqual((response.status, response.body), (200, b""))
+        self.assertEqual(self.tail.watchers, set())
+
     def test_tooManyWatch(self) -> None:
         """
         Only so many may watch at a time.

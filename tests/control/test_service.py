@@ -35,13 +35,15 @@ class Ports(PromptMemoryReactor):
     def __init__(self) -> None:
         super().__init__()
         self.taken: set[int] = set()
+        self.refused: set[str] = set()
         self.open: list[tuple[str, int]] = []
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """
         Listen, unless the port is taken.
         """
-        if port in self.taken or any(port == other for _, other in self.open):
+        taken = port in self.taken or interface in self.refused
+        if taken or any(port == other for _, other in self.open):
             raise CannotListenError(interface, port, OSError("in use"))
         place = (interface, port)
         self.open.append(place)
@@ -205,6 +207,24 @@ class ServiceTests(SynchronousTestCase):
         (token,) = self.authenticator.known
         self.change(service, ControlSettings("127.0.0.1", 8081, "x"))
         self.assertEqual(self.authenticator.known, (token,))
+
+    def test_changeFailsOnTheSamePort(self) -> None:
+        """
+        If other addresses of the same port can't be had, the old ones are
+        taken again; as soon as that can be, if somebody was quicker.
+        """
+        service = self.start(token="x")
+        self.reactor.refused.add("0.0.0.0")
+        for gone in (False, True):
+            if gone:
+                self.reactor.taken.add(8081)
+            changing = service.change(ControlSettings("0.0.0.0", 8081, "x"))
+            self.failureResultOf(Deferred.fromCoroutine(changing), ListenError)
+            self.assertEqual(bool(self.reactor.open), not gone)
+            self.reactor.taken.clear()
+            self.reactor.advance(RETRY_SECONDS)
+            self.assertEqual(self.reactor.open, [("127.0.0.1", 8081)])
+            self.assertEqual(service.address, ("127.0.0.1", 8081))
 
     def test_stop(self) -> None:
         """

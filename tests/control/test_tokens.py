@@ -5,12 +5,13 @@ Tests for L{dnsguard.control.tokens} and L{dnsguard.control.passwords}.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from dnsguard.control.passwords import PasswordFile
 from dnsguard.control.route import Role
@@ -108,6 +109,21 @@ class TokenFileTests(FileCase):
             file.add(newToken(name, Role.VIEWER, 0.0)[1])
             stamps.add(file.stamp)
         self.assertEqual(len(stamps), 4)
+
+    def test_ownerStays(self) -> None:
+        """
+        What root replaces stays its owner's, and a new file is the folder's
+        owner's.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give files away")
+        self.path.parent.mkdir()
+        os.chown(self.path.parent, 1234, 1235)
+        replaceFile(self.path, b"one")
+        self.assertEqual((self.path.stat().st_uid, self.path.stat().st_gid), (1234, 1235))
+        os.chown(self.path, 4321, 4322)
+        replaceFile(self.path, b"two")
+        self.assertEqual((self.path.stat().st_uid, self.path.stat().st_gid), (4321, 4322))
 
     def test_replaceFails(self) -> None:
         """

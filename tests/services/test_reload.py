@@ -241,3 +241,74 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(len(events), 1)
         self.assertIn("given up", events[0]["log_format"])
         self.assertEqual((self.service.reloads, self.service.failures), (0, 1))
+
+    def settle(self) -> None:
+        """
+        Let the reactor and the threads do all that there is to do.
+        """
+        for _ in range(6):
+            self.turn()
+            self.reactor.advance(0)
+
+    def test_attempt(self) -> None:
+        """
+        Whoever asks is told how it went: what was read, or all that is wrong.
+        """
+        attempt = self.service.attempt()
+        self.settle()
+        outcome = self.successResultOf(attempt)
+        self.assertEqual((outcome.ok, outcome.problems), (True, ()))
+        assert outcome.loaded is not None
+        self.assertEqual(outcome.loaded.config, self.applied[0])
+        self.text = "cache: {min_ttl: soon, mx_ttl: 1h}"
+        attempt = self.service.attempt()
+        self.settle()
+        outcome = self.successResultOf(attempt)
+        self.assertFalse(outcome.ok)
+        self.assertEqual(
+            [problem.path for problem in outcome.problems], ["cache.min_ttl", "cache.mx_ttl"]
+        )
+
+    def test_notInForce(self) -> None:
+        """
+        What keeps a good configuration from being put into force is told with
+        its place.
+        """
+        self.result = PolicyError("cache.min_ttl", "not today")
+        attempt = self.service.attempt()
+        self.settle()
+        outcome = self.successResultOf(attempt)
+        self.assertFalse(outcome.ok)
+        (problem,) = outcome.problems
+        self.assertEqual((problem.file, problem.message), ("a.yaml", "not today"))
+
+    def test_broken(self) -> None:
+        """
+        What nobody foresaw is a reload that failed, too.
+        """
+        self.result = ZeroDivisionError("oops")
+        attempt = self.service.attempt()
+        self.settle()
+        outcome = self.successResultOf(attempt)
+        self.assertFalse(outcome.ok)
+        self.assertIn("oops", outcome.problems[0].message)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_oneAfterTheOther(self) -> None:
+        """
+        Several who ask are served in order, so that what was read first is
+        never put into force last.
+        """
+        self.result = Deferred()
+        first = self.service.attempt()
+        self.settle()
+        self.text = "cache: {min_ttl: 2m}"
+        second = self.service.attempt()
+        self.settle()
+        self.assertEqual([config.cache.minTTL for config in self.applied], [60.0])
+        waiting, self.result = self.result, None
+        waiting.callback(None)
+        self.settle()
+        self.assertEqual([config.cache.minTTL for config in self.applied], [60.0, 120.0])
+        self.assertTrue(self.successResultOf(first).ok)
+        self.assertTrue(self.successResultOf(second).ok)

@@ -95,6 +95,9 @@ class PeopleFamily:
             aliases=("/clients/{ip}",),
             errors=_ERRORS,
         )
+        yield from self._groupRoutes()
+
+    def _groupRoutes(self) -> Iterator[Route]:
         yield Route(
             "GET",
             "/client-groups",
