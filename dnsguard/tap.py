@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python import logfile, usage
 from twisted.python.reflect import namedModule
 
@@ -25,13 +25,16 @@ from dnsguard.config.model import Config
 from dnsguard.errors import ConfigError, DNSGuardError, ListenError
 from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
+from dnsguard.observers.errorlog import ErrorFile, ErrorLog
 from dnsguard.services.applog import ApplicationLogService
+from dnsguard.services.errorlog import ErrorLogService
 from dnsguard.services.reload import Apply, ReloadService
 
 __all__ = ["Options", "TopService", "makeService"]
 
 _LOG_OCTETS = 10_000_000
 _LOG_FILES = 9
+_DAY = 86400.0
 
 Assemble = Callable[[Config, Any], IService]
 """Makes the service of a configuration and a reactor; provides L{IReloadable}."""
@@ -144,14 +147,20 @@ def makeService(
     loaded, resolver = _build(source, environ, lambda config: build(config, reactor))
     for problem in loaded.warnings:
         Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
-    applicationLog = _applicationLog(loaded.config, options.parent or {})
+    errors = _errors(loaded.config, reactor)
+    applicationLog = _applicationLog(loaded.config, options.parent or {}, errors.errors)
 
     def apply(config: Config) -> Deferred[None]:
-        return Deferred.fromCoroutine(_goOver(IReloadable(resolver), applicationLog, config))
+        return Deferred.fromCoroutine(
+            _goOver(IReloadable(resolver), applicationLog, errors, config)
+        )
 
     top = TopService(applicationLog, apply)
     if applicationLog is not None:
-        ApplicationLogService(applicationLog.writer).setServiceParent(top)
+        ApplicationLogService(applicationLog).setServiceParent(top)
+    else:
+        errors.publisher = globalLogPublisher
+    errors.setServiceParent(top)
     again = partial(load, source, environ)
     pool = reactor.getThreadPool()
     ReloadService(again, apply, reactor, pool, source, environ).setServiceParent(top)
@@ -159,13 +168,21 @@ def makeService(
     return top
 
 
-async def _goOver(resolver: Any, applicationLog: ApplicationLog | None, config: Config) -> None:
+async def _goOver(
+    resolver: Any,
+    applicationLog: ApplicationLog | None,
+    errors: ErrorLogService,
+    config: Config,
+) -> None:
     """
     Put another configuration into force: all of it, or nothing.
     """
     await resolver.reloadConfiguration(config)
+    level = config.logging.level.value
     if applicationLog is not None:
-        applicationLog.configure(config.logging.format.value, config.logging.level.value)
+        applicationLog.configure(config.logging.format.value, level)
+    errors.errors.setLevel(level)
+    errors.keepIn(_errorFile(config))
 
 
 def _build(
@@ -189,11 +206,34 @@ def _build(
     raise SystemExit(1)
 
 
-def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog | None:
+def _errors(config: Config, reactor: Any) -> ErrorLogService:
+    """
+    Make what keeps errors.
+    """
+    return ErrorLogService(ErrorLog(config.logging.level.value), reactor, _errorFile(config))
+
+
+def _errorFile(config: Config) -> ErrorFile | None:
+    """
+    Say where errors are kept, if they are.
+    """
+    settings = config.control.errors
+    if not settings.enabled:
+        return None
+    return ErrorFile(
+        config.statePath(settings.directory) / f"{settings.filenamePrefix}.jsonl",
+        settings.retentionDays * _DAY or float("inf"),
+    )
+
+
+def _applicationLog(
+    config: Config, twistd: Mapping[str, Any], errors: ErrorLog
+) -> ApplicationLog | None:
     """
     Make the log observer that goes where twistd's own would go.
 
     @param twistd: twistd's options.
+    @param errors: Who keeps the errors in it.
     @return: L{None} where twistd is told to log in a way of its own.
     @raise SystemExit: The log file can't be written.
     """
@@ -212,5 +252,5 @@ def _applicationLog(config: Config, twistd: Mapping[str, Any]) -> ApplicationLog
     elif not twistd.get("nodaemon", True):
         return None  # twistd refuses: a daemon has no standard output.
     return ApplicationLog(
-        LineWriter(stream), config.logging.format.value, config.logging.level.value
+        LineWriter(stream), config.logging.format.value, config.logging.level.value, errors
     )

@@ -104,7 +104,9 @@ class MakeServiceTests(SynchronousTestCase):
         """
         top = self.make("cache: {lru_size: 5}")
         verifyObject(IService, top)
-        self.assertEqual([service.name for service in top], ["applog", "reload", "resolver"])
+        self.assertEqual(
+            [service.name for service in top], ["applog", "errors", "reload", "resolver"]
+        )
         self.assertFalse(any(service.running for service in top))
         self.assertEqual(self.resolvers[0].configs[0].cache.lruSize, 5)
 
@@ -127,7 +129,7 @@ class MakeServiceTests(SynchronousTestCase):
             top = self.make("", twistd)
             top.setServiceParent(application)
             self.assertIsNone(application.getComponent(ILogObserver, None))
-            self.assertEqual([service.name for service in top], ["reload", "resolver"])
+            self.assertEqual([service.name for service in top], ["errors", "reload", "resolver"])
 
     def test_logFile(self) -> None:
         """

@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 
 import dnsguard
 from dnsguard.assembly.cachestate import GuardCaches
+from dnsguard.assembly.observing import debugFamily, errorFamily, metricsFamily
 from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.trial import tryUpstream
 from dnsguard.config.model import Config
@@ -221,6 +222,9 @@ def families(room: _Room) -> Iterator[Family]:
         reactor,
         room.now,
     )
+    yield errorFamily(guard)
+    yield metricsFamily(guard, room.inThread)
+    yield debugFamily(guard, room.inThread)
     yield DescriptionFamily(room.document)
 
 

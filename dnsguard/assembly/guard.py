@@ -31,8 +31,9 @@ from dnsguard.assembly.listeners import (
     streamLimits,
 )
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
-from dnsguard.assembly.logs import makeRequestLog, tracedEvents
+from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.metrics import makeExposition
+from dnsguard.assembly.observers import Observers
 from dnsguard.assembly.problems import problemsOf
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.redis import Redis, changedRedis, makeRedis
@@ -43,9 +44,7 @@ from dnsguard.config.model import Config
 from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
 from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
-from dnsguard.observers.metrics import QueryMetrics
 from dnsguard.observers.requestlog import RequestLog
-from dnsguard.observers.trace import TraceEvent, Tracer
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import pathInUse
@@ -86,9 +85,8 @@ class Guard(MultiService):
     @ivar queryStore: The query store, unless there is none.
     @ivar rebuilds: How often a policy was made anew, and published.
     @ivar reactor: The reactor.
-    @ivar queryMetrics: Counts queries.
+    @ivar observers: Those who are told of queries.
     @ivar lag: Measures how late the reactor is.
-    @ivar tracer: Logs single queries while somebody wants to see them.
     @ivar requestLog: Writes queries down, unless it is switched off.
     @ivar exposition: All that is published of the server.
     """
@@ -105,10 +103,6 @@ class Guard(MultiService):
         self.config = config
         self.rebuilds = 0
         self.reactor = self._reactor = reactor
-        self.queryMetrics = QueryMetrics()
-        self.lag = ReactorLagService(reactor)
-        self.tracer = Tracer(self._traceChanged)
-        self.exposition = makeExposition(self)
         self._now = now
         self._changing = DeferredLock()
 
@@ -145,16 +139,17 @@ class Guard(MultiService):
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
         self._noting: list[IService] = []
-        self._noters: list[IQueryObserver] = []
         self.queryStore: QueryStore | None = None
         self.requestLog: RequestLog | None = None
+        self.observers = Observers(self.server, self.forwarder, self.caches)
+        self.exposition = makeExposition(self)
+        self.lag = ReactorLagService(reactor)
         self.lag.setServiceParent(self)
         self._note(config)
         self._startNoting()
+        self.observers.configure(config)
         if self.redis is not None:
             self.redis.service.setServiceParent(self)
-        if config.logging.traceEvents:
-            self.tracer.trace(tracedEvents(config))
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
@@ -218,23 +213,6 @@ class Guard(MultiService):
             config, self.policies, self.forwarder, self._reactor, self.caches, self._store
         )
 
-    def _observe(self) -> None:
-        """
-        Have queries noted by those who are there now.
-        """
-        observers = [self.queryMetrics, self.caches.counter, *self._noters]
-        if self.tracer.wants(TraceEvent.QUERY_RESOLUTION):
-            observers.append(self.tracer)
-        self.server.observers = tuple(observers)
-
-    def _traceChanged(self) -> None:
-        """
-        Tell who traces what it wants to know, and nothing else.
-        """
-        self._observe()
-        wanted = self.tracer.wants(TraceEvent.UPSTREAM_EXCHANGE)
-        self.forwarder.exchanges.trace = self.tracer.exchanged if wanted else None
-
     def _note(self, config: Config) -> list[IService]:
         """
         Log and store queries from now on as a configuration says.
@@ -247,15 +225,15 @@ class Guard(MultiService):
         store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
         log = makeRequestLog(config, self._reactor, identities)
         before, self._noting = self._noting, []
-        self._noters = []
+        noters: list[IQueryObserver] = []
         if store is not None:
-            self._noters.append(store.recorder)
+            noters.append(store.recorder)
             self._noting.append(store.service)
         if log is not None:
-            self._noters.append(log)
+            noters.append(log)
             self._noting.append(log)
         self.queryStore, self.requestLog = store, log
-        self._observe()
+        self.observers.note(*noters)
         return before
 
     def _startNoting(self) -> None:
@@ -352,9 +330,7 @@ class Guard(MultiService):
             raise
         # From here on nothing fails.
         await self._changeNotes(config)
-        if config.logging.traceEvents != self.config.logging.traceEvents:
-            # What was switched on by hand stays on, unless this was changed.
-            self.tracer.trace(tracedEvents(config))
+        self.observers.configure(config, self.config)
         self._changeUpstreams(config)
         await self._changeRedis(redis)
         await self._changeCaches(config)
@@ -445,7 +421,7 @@ class Guard(MultiService):
         await self.caches.reconfigure(config, self._store)
         self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
-        self._observe()
+        self.observers.announce()
 
     def stopService(self) -> Deferred[None]:
         """

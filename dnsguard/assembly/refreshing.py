@@ -29,7 +29,7 @@ from dnsguard.query import ClientQuery
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.services.cacheclear import CacheClear
-from dnsguard.services.refresh import RefreshService
+from dnsguard.services.refresh import RefreshService, TraceRefresh
 from dnsguard.services.shelves import LocalShelf, SharedShelf
 from dnsguard.services.snapshot import SnapshotService, SnapshotSettings
 from dnsguard.services.sweeper import SweeperService
@@ -89,6 +89,7 @@ class Caches(MultiService):
         )
         self.backoff = BackoffResolver(self.table, clock=reactor)
         self.memory: MemoryCacheResolver | None = None
+        self._trace: TraceRefresh | None = None
         self._store: IAnswerStore | None = None
         self._counted: tuple[float, ...] | None = None
         self._make(config, store)
@@ -103,6 +104,7 @@ class Caches(MultiService):
         self._makeCounts(cache)
         self._makeMemory(cache)
         self.refresh = self._makeRefresh(cache)
+        self.refresh.trace = self._trace
         self.counter = self._makeCounter(cache)
         self.sweeper = self._makeSweeper(cache)
         self.snapshot = self._makeSnapshot(config)
@@ -272,6 +274,12 @@ class Caches(MultiService):
             cache.servfailBackoff, cache.servfailRefreshThreshold, cache.servfailLogInterval
         )
         self._make(config, store)
+
+    def traceRefreshes(self, trace: TraceRefresh | None) -> None:
+        """
+        Tell somebody of each refresh from now on, or nobody.
+        """
+        self._trace = self.refresh.trace = trace
 
     def setMaxKeys(self, most: int) -> bool:
         """

@@ -131,6 +131,8 @@ class RefreshStatistics:
     The history of a day. Times are seconds since the epoch.
 
     @ivar census: The last one taken, or L{None}.
+    @ivar sweptKeys: Refreshes that sweeps began, since the start.
+    @ivar removed: What sweeps took away, since the start.
     @ivar deletionCandidates: How many keys of the last census would be deleted
         as cold if they came up now.
     """
@@ -141,6 +143,8 @@ class RefreshStatistics:
         """
         self.census: Census | None = None
         self.deletionCandidates = 0
+        self.sweptKeys = 0
+        self.removed = Removed()
         self._began = began
         self._sweeps: deque[Sweep] = deque(maxlen=MOST_SWEEPS)
         self._slots: deque[tuple[int, dict[Tier, int]]] = deque(maxlen=25)
@@ -150,6 +154,8 @@ class RefreshStatistics:
         Note a sweep.
         """
         self._sweeps.append(sweep)
+        self.sweptKeys += sweep.refreshed
+        self.removed += sweep.removed
         self._prune(sweep.at)
 
     def requested(self, tier: Tier, now: float) -> None:

@@ -18,7 +18,6 @@ __all__ = ["pendingKeys", "pendingReason"]
 _LATER = "known key, not supported by this version yet: ignored"
 
 _KEYS: dict[str, str] = {
-    "control.errors": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,
     "ui": _LATER,

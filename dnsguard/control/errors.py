@@ -114,7 +114,7 @@ class ErrorFamily:
             self.trace,
             Role.OPERATOR,
             "Trace these events and no others, until the next reload. Unknown ones are passed"
-            " over. They are logged at the level debug.",
+            " over. They are logged whatever the log's level is.",
             body=record(
                 {
                     "events": listOf(text(most=64), most=100),
@@ -165,8 +165,6 @@ class ErrorFamily:
         names = [readName(name, "names") for name in body.get("names", ())]
         self._tracing.trace(known, clients, names)
         message = "nothing is traced" if not known else f"traced: {', '.join(known)}"
-        if known and self._levels.level() != "debug":
-            message += f"; not to be seen while the log level is {self._levels.level()}"
         return {"ok": True, "events": known, "message": message}
 
 

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
+from dnsguard.observers.errorpages import pageOf
+
 __all__ = [
     "LEVELS",
     "RANKS",
@@ -285,7 +287,8 @@ def textLine(event: LogEvent) -> str:
 def jsonLine(event: LogEvent) -> str:
     """
     Write an event for programs: C{time}, C{level}, C{msg}, C{logger}, then
-    the event's own fields and C{traceback}.
+    the event's own fields, C{doc_ref} if there is a page that explains it, and
+    C{traceback}.
     """
     record: dict[str, Any] = {
         "time": timeOf(event),
@@ -296,6 +299,10 @@ def jsonLine(event: LogEvent) -> str:
     for name, value in event.items():
         if not name.startswith("log_") and name not in _LEGACY and name not in record:
             record[name] = _plain(value)
+    if RANKS.get(event.get("log_level"), 0) >= RANKS[LogLevel.warn]:
+        page = pageOf(event.get("log_format"), "log_failure" in event)
+        if page:
+            record["doc_ref"] = page
     traceback = _traceback(event)
     if traceback:
         record["traceback"] = traceback

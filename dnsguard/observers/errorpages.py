@@ -43,13 +43,43 @@ PAGES: Mapping[str, str] = {
     " {limit} files may be open (ulimit -n): replies are easier to forge": "upstream-ports-limited",
     "a deadline was handled badly": "upstream-internal-error",
     "a datagram was handled badly": "upstream-internal-error",
+    # Caches: refreshing, Redis, clearing, saving.
+    "{times} refresh(es) failed, the last one of {name} type {type}: no upstream answered": (
+        "refresh-upstream-failed"
+    ),
+    "refreshing broke, {times} time(s)": "refresh-upstream-failed",
+    "sweep ended early: {reason}": "refresh-sweep-failed",
+    "sweep broke": "refresh-sweep-failed",
+    "{reason}, and degraded_on_unavailable is off": "redis-needed",
+    "{name} isn't there: {reason}; going on without it": "redis-unavailable",
+    "{name} is left alone: {reason}": "redis-unavailable",
+    "probe failed": "redis-unavailable",
+    "ping failed": "redis-unavailable",
+    "can't hang up": "redis-unavailable",
+    "{name} doesn't say who has what: {error}": "redis-cluster-unreadable",
+    "can't read the cluster": "redis-cluster-unreadable",
+    "an answer can't be had from {error} ({times} time(s) lately)": "cache-get-failed",
+    "answers can't be kept in {error} ({times} time(s) lately)": "cache-set-failed",
+    "writing answers failed": "cache-set-failed",
+    "not all answers were written: {name} is slow": "cache-set-failed",
+    "answers weren't written": "cache-set-failed",
+    "hits couldn't be counted": "cache-hit-counter-failed",
+    "can't check clearings": "cache-clear-failed",
+    "clearing broke": "cache-clear-failed",
+    "the cache isn't saved: {path}: {problem}": "cache-not-saved",
+    "the cache isn't saved": "cache-not-saved",
+    "starting with an empty cache: {path}: {problem}": "cache-not-restored",
+    "starting with an empty cache": "cache-not-restored",
+    "taking answers over broke": "cache-not-restored",
     # Block lists and policy.
     "block list {name} failed: {reason}": "blocklist-source-status",
     "block lists stay as they are: {reason}": "blocklist-refresh-failed",
     "block lists stay as they are": "blocklist-refresh-failed",
     "block lists were refreshed, but not taken into use": "blocklist-refresh-failed",
     "lists were refreshed, but not taken over": "blocklist-refresh-failed",
-    "block lists can't be kept in {folder}: {reason}": "blocklist-not-kept",
+    "block lists can't be kept in {folder}, the next start will be without: {reason}": (
+        "blocklist-not-kept"
+    ),
     "block lists aren't restored: {reason}": "blocklist-load-failed",
     "no process for compiling block lists, a thread does it: {reason}": "blocklist-compiler-thread",
     "starting without lists: they weren't there within {seconds} s": "started-without-lists",
@@ -64,6 +94,16 @@ PAGES: Mapping[str, str] = {
     "errors aren't kept on disk: {reason}": "errors-not-kept",
     "metric {name} can't be read": "metric-unreadable",
     "metrics can't be written": "metric-unreadable",
+    # The control API.
+    "control API not served": "control-server-error",
+    "control API not served: {problem}": "control-server-error",
+    "{problem}; DNS is served without the control API, trying again": "control-server-error",
+    "control API: there is no token, so it is served on {loopback} instead of {host};"
+    " make one with dnsguard token, then reload": "control-without-token",
+    "tokens stay as they were: {reason}": "control-tokens-unreadable",
+    "the audit log can't be written: {reason}": "audit-log-not-written",
+    "a request of the control API failed": "control-request-failed",
+    "an answer of the control API broke off": "write-response-failed",
     # The query store.
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",
@@ -80,7 +120,7 @@ PAGES: Mapping[str, str] = {
 """The section by the message's format."""
 
 
-def pageOf(format: str | None, failed: bool) -> str:
+def pageOf(format: object, failed: bool) -> str:
     """
     Give the section that explains a message.
 
@@ -88,5 +128,5 @@ def pageOf(format: str | None, failed: bool) -> str:
     @param failed: Does it come with a failure?
     @return: The section's anchor; empty if nothing explains it.
     """
-    page = PAGES.get(format or "", "")
+    page = PAGES.get(format, "") if isinstance(format, str) else ""
     return UNEXPECTED if failed and not page else page

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from twisted.application.service import Service
 
-from dnsguard.observers.applog import LineWriter
+from dnsguard.observers.applog import ApplicationLog
 
 __all__ = ["ApplicationLogService"]
 
@@ -21,11 +21,25 @@ class ApplicationLogService(Service):
 
     name = "applog"
 
-    def __init__(self, writer: LineWriter) -> None:
+    def __init__(self, log: ApplicationLog) -> None:
         """
-        @param writer: The writer.
+        @param log: Whose lines are written.
         """
-        self.writer = writer
+        self.writer = log.writer
+        self._log = log
+
+    @property
+    def level(self) -> str:
+        """
+        How serious an event must be to be written.
+        """
+        return self._log.level
+
+    def setLevel(self, level: str) -> None:
+        """
+        Write what is at least as serious as this, until the next reload.
+        """
+        self._log.configure(self._log.format, level)
 
     def startService(self) -> None:
         """

@@ -25,6 +25,7 @@ class ErrorLogService(Service):
     Lets errors outlive the process.
 
     @ivar errors: The L{ErrorLog}.
+    @ivar publisher: Whose events they are, unless somebody else hands those on.
     """
 
     name = "errors"
@@ -39,13 +40,12 @@ class ErrorLogService(Service):
     ) -> None:
         """
         @param file: Where they are kept; L{None}: in memory alone.
-        @param publisher: Whose events they are, unless somebody else hands
-            those on.
+        @param publisher: See the attribute.
         """
         self.errors = errors
         self._reactor = reactor
         self._file = file
-        self._publisher = publisher
+        self.publisher = publisher
         self._writer: LineWriter | None = None
         self._loading: Deferred[None] | None = None
 
@@ -61,8 +61,8 @@ class ErrorLogService(Service):
         Keep errors from now on, and read those that were kept.
         """
         super().startService()
-        if self._publisher is not None:
-            self._publisher.addObserver(self.errors)
+        if self.publisher is not None:
+            self.publisher.addObserver(self.errors)
         self._begin()
 
     def stopService(self) -> Deferred[None]:
@@ -70,8 +70,8 @@ class ErrorLogService(Service):
         Write what is left.
         """
         super().stopService()
-        if self._publisher is not None:
-            self._publisher.removeObserver(self.errors)
+        if self.publisher is not None:
+            self.publisher.removeObserver(self.errors)
         loading = self._loading or succeed(None)
         return loading.addCallback(lambda _: self._end())
 

@@ -37,9 +37,13 @@ from dnsguard.resolvers.cached import entryOf
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.throttle import Throttle
 from dnsguard.wire.edns import EDNS
+from dnsguard.wire.mnemonics import rCodeName
 from dnsguard.wire.names import ROOT
 
-__all__ = ["RefreshService", "RefreshSettings", "queryFor"]
+__all__ = ["RefreshService", "RefreshSettings", "TraceRefresh", "queryFor"]
+
+TraceRefresh = Callable[[bytes, int, str], object]
+"""Is told a name in wire form, a type, and what became of refreshing its answer."""
 
 _DNSSEC = EDNS(dnssecOK=True)
 
@@ -89,6 +93,7 @@ class RefreshService(Service):
 
     @ivar counters: The L{RefreshCounters}.
     @ivar statistics: The L{RefreshStatistics}, shared with the sweeper.
+    @ivar trace: Is told of each refresh, or usually nobody: L{None}.
     """
 
     log = Logger()
@@ -120,6 +125,7 @@ class RefreshService(Service):
         self.setName("refresh")
         self.counters = RefreshCounters()
         self.statistics = statistics
+        self.trace: TraceRefresh | None = None
         self._upstream = upstream
         self._memory = memory
         self._backoff = backoff
@@ -182,6 +188,8 @@ class RefreshService(Service):
         if token is None:
             return None
         self.counters.started += 1
+        if self.trace is not None:
+            self.trace(key[0], key[1], "asked")
         refresh = self._underWay[key] = Deferred.fromCoroutine(self._run(key, tier, softExpiry))
         refresh.addErrback(self._broke, key)
         refresh.addCallback(self._over, key, token)
@@ -226,6 +234,8 @@ class RefreshService(Service):
     def _broke(self, reason: Any, key: Key) -> bool:
         if reason.check(CancelledError) is None:
             self.counters.broken += 1
+            if self.trace is not None:
+                self.trace(key[0], key[1], f"failed: {reason.getErrorMessage()}")
             if times := self._throttle.allows():
                 self.log.failure("refreshing broke, {times} time(s)", reason, times=times)
         return False
@@ -295,6 +305,8 @@ class RefreshService(Service):
         @return: Does it replace what there is?
         """
         counters, now = self.counters, self._clock.seconds()
+        if self.trace is not None:
+            self.trace(key[0], key[1], f"{answer.outcome.value}, {rCodeName(answer.rCode)}")
         if isUsable(answer):
             self._backoff.succeeded(key)
             return True

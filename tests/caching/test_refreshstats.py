@@ -40,6 +40,14 @@ class RefreshStatisticsTests(SynchronousTestCase):
         self.assertEqual(self.statistics.sweeps(3 * DAY), [])
         self.assertIsNone(self.statistics.last)
 
+    def test_sinceTheStart(self) -> None:
+        """
+        What sweeps did is added up for good.
+        """
+        for at in (0.0, DAY, 3 * DAY):
+            self.statistics.swept(Sweep(at, 5, Removed(coldKeys=2)))
+        self.assertEqual((self.statistics.sweptKeys, self.statistics.removed.total), (15, 6))
+
     def test_bounded(self) -> None:
         """
         However often it is swept, so many sweeps are remembered.

@@ -185,6 +185,15 @@ class ApplicationLogTests(SynchronousTestCase):
             },
         )
 
+    def test_jsonPage(self) -> None:
+        """
+        A warning or error that is explained somewhere says where.
+        """
+        format = "block list {name} failed: {reason}"
+        event = {"log_format": format, "name": "ads", "reason": "404", "log_level": LogLevel.warn}
+        self.assertEqual(json.loads(jsonLine(event))["doc_ref"], "blocklist-source-status")
+        self.assertNotIn("doc_ref", json.loads(jsonLine({**event, "log_level": LogLevel.info})))
+
     def test_jsonFailure(self) -> None:
         """
         A failure's traceback is a field.

@@ -161,6 +161,7 @@ class ErrorPagesTests(SynchronousTestCase):
         self.assertEqual(pageOf("something", False), "")
         self.assertEqual(pageOf(None, False), "")
         self.assertEqual(pageOf(None, True), UNEXPECTED)
+        self.assertEqual(pageOf(["no text"], False), "")
 
     def test_codeIsRead(self) -> None:
         """

@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dnsguard.observers.applog import LineWriter
+from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.services.applog import ApplicationLogService
 
 
@@ -25,7 +25,7 @@ class ApplicationLogServiceTests(SynchronousTestCase):
         When it has stopped, everything is written.
         """
         stream = io.StringIO()
-        service = ApplicationLogService(LineWriter(stream))
+        service = ApplicationLogService(ApplicationLog(LineWriter(stream)))
         verifyObject(IService, service)
         self.assertEqual(service.name, "applog")
         service.startService()
@@ -33,3 +33,13 @@ class ApplicationLogServiceTests(SynchronousTestCase):
             service.writer.write(str(number))
         service.stopService()
         self.assertEqual(len(stream.getvalue().splitlines()), 100)
+
+    def test_level(self) -> None:
+        """
+        The level can be changed; the format stays.
+        """
+        log = ApplicationLog(LineWriter(io.StringIO()), "json", "info")
+        service = ApplicationLogService(log)
+        self.assertEqual(service.level, "info")
+        service.setLevel("error")
+        self.assertEqual((service.level, log.level, log.format), ("error", "error", "json"))

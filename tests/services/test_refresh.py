@@ -149,6 +149,18 @@ class RefreshTests(SynchronousTestCase):
         self.assertEqual(entry.createdAt, 0.0)
         self.assertEqual(len(self.service), 0)
 
+    def test_traced(self) -> None:
+        """
+        Who traces refreshes is told what is asked and what comes of it.
+        """
+        told: list[tuple[bytes, int, str]] = []
+        self.service.trace = lambda *facts: told.append(facts)
+        self.service.due(QUERY, Tier.WARM)
+        self.instance.reply(SERVFAIL)
+        self.assertEqual(
+            told, [(WWW, A, "asked"), (WWW, A, f"{Outcome.SERVFAIL.value}, SERVFAIL")]
+        )
+
     def test_hotKeepsItsOwnTTL(self) -> None:
         """
         A hot key isn't kept for longer than it is true.

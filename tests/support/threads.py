@@ -5,7 +5,7 @@ Threads for tests that have none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -28,8 +28,12 @@ class PromptReactor(Clock):
 
 class PromptPool:
     """
-    A pool that does at once what it is given.
+    A pool that does at once what it is given, and so needs no threads.
     """
+
+    max = 0
+    threads: Sequence[object] = ()
+    working: Sequence[object] = ()
 
     def callInThreadWithCallback(
         self,

@@ -49,6 +49,20 @@ class CoalescerTests(SynchronousTestCase):
         self.ask()
         self.assertEqual(len(self.upstream.attempts), 2)
 
+    def test_traceOfWhatBegins(self) -> None:
+        """
+        Exchanges begun while somebody traces are traced to their end, others
+        aren't.
+        """
+        told: list[str] = []
+        self.ask()
+        self.coalescer.trace = lambda *facts: told.append(facts[3])
+        self.ask((b"\1a\0", TAIL, False, False))
+        self.coalescer.trace = None
+        for attempt in self.upstream.attempts:
+            attempt.succeed(read(rCode=3), 0.1)
+        self.assertEqual(told, ["NXDOMAIN"])
+
     def test_differentQuestionsDoNot(self) -> None:
         """
         Name, type, class, DO and CD tell questions apart.

@@ -17,10 +17,13 @@ from typing import Any
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from dnsguard.assembly.metrics.caches import CACHES
+from dnsguard.assembly.metrics.control import CONTROL
 from dnsguard.assembly.metrics.lists import LISTS
 from dnsguard.assembly.metrics.logs import LOGS
 from dnsguard.assembly.metrics.process import PROCESS
 from dnsguard.assembly.metrics.queries import QUERIES
+from dnsguard.assembly.metrics.redis import REDIS
+from dnsguard.assembly.metrics.refreshing import REFRESHING
 from dnsguard.assembly.metrics.server import SERVER
 from dnsguard.assembly.metrics.upstreams import UPSTREAMS
 from dnsguard.observers.exposition import Exposition, Metric
@@ -31,9 +34,12 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Queries": QUERIES,
     "Server and listeners": SERVER,
     "Replay store, caches and chain": CACHES,
+    "Redis": REDIS,
+    "Refreshing and clearing": REFRESHING,
     "Upstreams": UPSTREAMS,
     "Block lists and policy": LISTS,
     "Logs and query store": LOGS,
+    "Control API": CONTROL,
     "Process": PROCESS,
 }
 """All metrics, by the heading they are described under."""

@@ -61,7 +61,7 @@ def _l0Hits(guard: Any) -> int | None:
     # A replayed reply is one that L0 would have given.
     replayed: int = sum(
         replayed
-        for key, _, replayed in guard.queryMetrics.queries()
+        for key, _, replayed in guard.observers.metrics.queries()
         if key.outcome is Outcome.CACHED
     )
     hits: int = memory.statistics.hits

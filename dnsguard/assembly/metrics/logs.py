@@ -109,12 +109,12 @@ LOGS = (
     Metric.counter(
         "dnsguard_trace_lines_total",
         "Lines about single queries, exchanges and refreshes.",
-        lambda guard: guard.tracer.written,
+        lambda guard: guard.observers.tracer.written,
     ),
     Metric.counter(
         "dnsguard_trace_suppressed_total",
         "Such lines left out because there were too many.",
-        lambda guard: guard.tracer.suppressed,
+        lambda guard: guard.observers.tracer.suppressed,
     ),
     Metric.counter(
         "dns_querystore_recorded_total", "Rows put into the buffer.", _store("total_recorded")

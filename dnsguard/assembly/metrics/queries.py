@@ -18,20 +18,20 @@ _ASKED = (Outcome.UPSTREAM, Outcome.UPSTREAM_ERROR, Outcome.SERVFAIL)
 
 
 def _queries(guard: Any) -> Reading:
-    for key, chained, replayed in guard.queryMetrics.queries():
+    for key, chained, replayed in guard.observers.metrics.queries():
         labels = (key.outcome.value, key.transport.value, key.qtype, key.rCode)
         yield labels, chained + replayed
 
 
 def _durations(guard: Any) -> Reading:
-    for outcome, histogram in guard.queryMetrics.durations.items():
+    for outcome, histogram in guard.observers.metrics.durations.items():
         if any(histogram.counts):
             yield (outcome.value,), histogram
 
 
 def _hitRate(guard: Any) -> float:
-    hits = guard.queryMetrics.total(*_CACHED)
-    misses = guard.queryMetrics.total(*_ASKED)
+    hits = guard.observers.metrics.total(*_CACHED)
+    misses = guard.observers.metrics.total(*_ASKED)
     return 100.0 * hits / (hits + misses) if hits else 0.0
 
 
@@ -51,22 +51,22 @@ QUERIES = (
     Metric.counter(
         "dnsguard_queries_replayed_total",
         "Of all queries, those answered from the replay store.",
-        lambda guard: guard.queryMetrics.replayed,
+        lambda guard: guard.observers.metrics.replayed,
     ),
     Metric.counter(
         "dns_queries_blocked_total",
         "Queries blocked.",
-        lambda guard: guard.queryMetrics.total(Outcome.BLOCKED),
+        lambda guard: guard.observers.metrics.total(Outcome.BLOCKED),
     ),
     Metric.counter(
         "dns_cache_hits_total",
         "Queries answered from a cache, replayed and stale answers included.",
-        lambda guard: guard.queryMetrics.total(*_CACHED),
+        lambda guard: guard.observers.metrics.total(*_CACHED),
     ),
     Metric.counter(
         "dns_cache_misses_total",
         "Queries that no cache had an answer to, so that upstream was asked.",
-        lambda guard: guard.queryMetrics.total(*_ASKED),
+        lambda guard: guard.observers.metrics.total(*_ASKED),
     ),
     Metric.gauge(
         "dns_cache_hit_rate",

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import attrs
 
+from dnsguard.config.convert import Section
 from dnsguard.config.keys import key
 from dnsguard.config.kinds import Flag, Text
 from dnsguard.config.quantities import Integer
+from dnsguard.config.sections.errors import ErrorsConfig
 from dnsguard.config.sections.server import Listen, ListenAddress
 
 __all__ = ["ControlConfig"]
@@ -55,4 +57,13 @@ class ControlConfig:
         20,
         meaning="""How many former versions of the configuration file are kept, to undo what was
             changed by the API.""",
+    )
+    debug: bool = key(
+        Flag(),
+        False,
+        meaning="""May administrators take profiles? They show the paths of dnsguard's own code,
+            and slow it down while they are taken.""",
+    )
+    errors: ErrorsConfig = key(
+        Section(ErrorsConfig), ErrorsConfig(), meaning="The latest warnings and errors."
     )

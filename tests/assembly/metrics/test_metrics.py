@@ -17,9 +17,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from dnsguard.answer import Outcome
 from dnsguard.assembly.metrics import METRICS, SECTIONS
+from dnsguard.caching.refreshstats import Removed, Sweep
+from dnsguard.config.load import loadText
 from dnsguard.config.sections.caching import CacheConfig
+from dnsguard.config.sections.control import ControlConfig
 from dnsguard.config.sections.logs import RequestLogConfig
-from dnsguard.observers.applog import LineWriter
+from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
 from dnsguard.services.applog import ApplicationLogService
 from tests.support.events import entryFor, eventOf
@@ -40,7 +43,7 @@ class MetricsTests(SynchronousTestCase):
         replayed three.
         """
         guard = makeGuard(self.mktemp(), **settings)
-        metrics = guard.queryMetrics
+        metrics = guard.observers.metrics
         metrics.queryAnswered(eventOf())
         metrics.queryAnswered(eventOf(outcome=Outcome.BLOCKED))
         batch = FakeReplayBatch({1: entryFor()})
@@ -102,6 +105,50 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_upstream_replies_total", mine], 1)
         self.assertEqual(samples["dnsguard_upstream_duration_seconds_count", mine], 1)
 
+    def test_refreshing(self) -> None:
+        """
+        What refreshing and sweeping did is published under the documented
+        names, too.
+        """
+        guard = self.guard()
+        before = self.samples(guard)
+        self.assertEqual(before["dns_refresh_sweep_total", ()], 0)
+        self.assertNotIn(("dns_refresh_last_sweep_count", ()), before)
+        guard.caches.statistics.swept(Sweep(1.0, 5, Removed(coldKeys=2)))
+        guard.caches.statistics.swept(Sweep(2.0, 3))
+        guard.caches.refresh.counters.notKept = 4
+        samples = self.samples(guard)
+        self.assertEqual(samples["dns_refresh_sweep_total", ()], 8)
+        self.assertEqual(samples["dns_refresh_last_sweep_count", ()], 3)
+        self.assertEqual(samples["dnsguard_sweep_removed_total", ("cold",)], 2)
+        self.assertEqual(samples["dnsguard_refreshes_total", ("not_kept",)], 4)
+
+    def test_redis(self) -> None:
+        """
+        What is shared by way of Redis is published if anything is.
+        """
+        self.assertNotIn(("dns_l1_hits_total", ()), self.samples(self.guard()))
+        cache = loadText("cache: {redis: {address: 127.0.0.1:6379}}").config.cache
+        guard = self.guard(cache=cache)
+        guard.chain.shared.hits = 6
+        samples = self.samples(guard)
+        self.assertEqual(samples["dns_l1_hits_total", ()], 6)
+        self.assertEqual(samples["dnsguard_l1_lookups_total", ("hit",)], 6)
+        self.assertEqual(samples["dnsguard_redis_up", ()], 0)
+        self.assertEqual(samples["dnsguard_redis_writes_pending", ()], 0)
+
+    def test_control(self) -> None:
+        """
+        What the control API refused is published, if it is served.
+        """
+        name = "dnsguard_control_refused_total"
+        self.assertNotIn(("dnsguard_control_connections", ()), self.samples(self.guard()))
+        guard = self.guard(control=ControlConfig(enabled=True))
+        guard.control.factory.refused.update({413: 2, 0: 1})
+        samples = self.samples(guard)
+        self.assertEqual((samples[name, ("413",)], samples[name, ("connection",)]), (2, 1))
+        self.assertEqual(samples["dnsguard_control_wrong_tokens_total", ()], 0)
+
     def test_partsThatAreOff(self) -> None:
         """
         What is switched off isn't published, and does no harm.
@@ -118,7 +165,7 @@ class MetricsTests(SynchronousTestCase):
         guard.setServiceParent(around := MultiService())
         writer = LineWriter(StringIO())
         writer.dropped = 7
-        ApplicationLogService(writer).setServiceParent(around)
+        ApplicationLogService(ApplicationLog(writer)).setServiceParent(around)
         samples = self.samples(guard)
         self.assertEqual(samples["dnsguard_request_log_lines_total", ()], 0)
         self.assertEqual(samples["dnsguard_application_log_dropped_total", ()], 7)

@@ -43,6 +43,7 @@ WORDS = {
     "increase",
     "label_values",
     "max",
+    "min",
     "or",
     "rate",
     "sum",

@@ -1,0 +1,115 @@
+# -*- test-case-name: tests.assembly.test_observing -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+What of logs, traces and profiles the control API works with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dnsguard.assembly.metrics.parts import sibling
+from dnsguard.control.debugging import DebugFamily
+from dnsguard.control.errors import ErrorFamily
+from dnsguard.control.metrics import MetricsFamily
+from dnsguard.observers.trace import TraceEvent
+from dnsguard.services.heapwatch import HeapWatch
+from dnsguard.services.pyspy import NativeSampler
+from dnsguard.services.reactorstate import reactorState
+from dnsguard.services.sampler import Sampler
+
+if TYPE_CHECKING:
+    from dnsguard.assembly.guard import Guard
+    from dnsguard.observers.trace import Tracer
+
+__all__ = ["Levels", "Tracing", "debugFamily", "errorFamily", "metricsFamily"]
+
+_errors = sibling("errors")
+_log = sibling("applog")
+
+
+class Levels:
+    """
+    How serious an event must be to be logged, and kept.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def level(self) -> str:
+        """
+        Say what it is.
+        """
+        service = _log(self._guard)
+        level: str = self._guard.config.logging.level.value if service is None else service.level
+        return level
+
+    def setLevel(self, level: str) -> None:
+        """
+        Change it, until the next reload; nothing changes where the log isn't
+        ours.
+        """
+        service = _log(self._guard)
+        if service is not None:
+            service.setLevel(level)
+
+
+class Tracing:
+    """
+    What is traced.
+
+    @ivar words: All that can be.
+    """
+
+    words: Sequence[str] = tuple(event.value for event in TraceEvent)
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def traced(self) -> list[str]:
+        """
+        Say what is.
+        """
+        events = self._tracer.rule.events
+        return [event.value for event in TraceEvent if event in events]
+
+    def trace(self, events: Iterable[str], clients: list[bytes], names: list[bytes]) -> None:
+        """
+        Trace these from now on, and nothing else.
+        """
+        self._tracer.trace(map(TraceEvent, events), clients, names)
+
+
+def errorFamily(guard: Guard) -> ErrorFamily:
+    """
+    Make the endpoints of errors, levels and traces.
+    """
+
+    def entries() -> list[dict[str, str]]:
+        service = _errors(guard)
+        return [] if service is None else [each.record() for each in service.errors.entries()]
+
+    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer))
+
+
+def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:
+    """
+    Make the endpoint of metrics.
+    """
+    return MetricsFamily(guard.exposition, inThread)
+
+
+def debugFamily(guard: Guard, inThread: Any) -> DebugFamily:
+    """
+    Make the endpoints of profiles.
+    """
+    reactor = guard.reactor
+    return DebugFamily(
+        lambda: guard.config.control.debug,
+        Sampler(reactor),
+        NativeSampler(reactor),
+        HeapWatch(reactor),
+        lambda: reactorState(reactor, guard.lag),
+        inThread,
+    )
