@@ -153,9 +153,9 @@ class DatagramUpstream:
         waiting[id] = attempt
         self.inFlight += 1
         try:
-            port.send(message)
+            self._ports.post(port, message)
         except OSError as error:
-            self._sendFailed(attempt, port, error, now)
+            self.sendFailed(port, message, error)
 
     def datagramReceived(self, port: Port, datagram: bytes) -> None:
         """
@@ -210,6 +210,20 @@ class DatagramUpstream:
         if self._retired:
             self._closeIfIdle()
 
+    def sendFailed(self, port: Port, message: bytes, error: OSError) -> None:
+        """
+        A datagram couldn't be sent, or one sent before couldn't be delivered.
+        """
+        if isinstance(error, BlockingIOError):
+            # The socket's buffer is full; it will be sent again in its time.
+            self.standing.unsent += 1
+            return
+        try:
+            # The error may be about a datagram sent from here before.
+            port.send(message)
+        except OSError as again:
+            self.portFailed(port, again)
+
     def attemptTimedOut(self, attempt: Attempt, now: float) -> None:
         """
         Send the datagram again, or give up.
@@ -233,7 +247,7 @@ class DatagramUpstream:
         try:
             attempt.via.send(attempt.message)
         except OSError as error:
-            self._sendFailed(attempt, attempt.via, error, now)
+            self.sendFailed(attempt.via, attempt.message, error)
 
     def abandon(self, attempt: Attempt) -> None:
         """
@@ -297,20 +311,6 @@ class DatagramUpstream:
         self._release(attempt)
         attempt.plain = True
         self._transmit(attempt, self._seconds())
-
-    def _sendFailed(self, attempt: Attempt, port: Port, error: OSError, now: float) -> None:
-        """
-        A datagram couldn't be sent, or one sent before couldn't be delivered.
-        """
-        if isinstance(error, BlockingIOError):
-            # The socket's buffer is full; it will be sent again in its time.
-            self.standing.unsent += 1
-            return
-        try:
-            # The error may be about a datagram sent from here before.
-            port.send(attempt.message)
-        except OSError as again:
-            self.portFailed(port, again)
 
     def _unexpected(self, port: Port, datagram: bytes) -> None:
         """
