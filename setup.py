@@ -43,7 +43,7 @@ def compiledTwins():
 
 
 MODULES = """
-    caching/sieve caching/ttl observers/event policy/localrecords policy/ruleset
+    caching/ttl observers/event policy/localrecords policy/ruleset
     policy/snapshot policy/specialnames query replay/listener resolvers/backoff
     resolvers/blocklist resolvers/cached resolvers/chain resolvers/forwarder
     resolvers/localrecords resolvers/memorycache resolvers/safesearch server/corridor

@@ -6,7 +6,8 @@ A bounded mapping that evicts by SIEVE (Zhang et al., NSDI 2024).
 Entries stand in a queue in the order they came. A hit only marks its entry; a
 hand walks from the oldest entry to the newest one, takes marks away and evicts
 the first entry without a mark, so that names asked for once go early and a hit
-costs no relinking. The queue is bounded in entries and in octets.
+costs no relinking. The queue is bounded in entries and in octets. The compiled
+twin, for the keys of answers, is L{dnsguard.caching._sieve}.
 
 New entries come without a mark, as in the paper. When they come with one, a
 name asked for once lives a whole round of the hand and pushes out others: over
@@ -101,12 +102,13 @@ class Sieve(Generic[K, V]):
         node = self._nodes.get(key)
         return None if node is None else node.value
 
-    def put(self, key: K, value: V, size: int) -> bool:
+    def put(self, key: K, value: V, size: int, touch: bool = True) -> bool:
         """
         Keep a value. One for a key that is there takes its place and counts as
         a hit.
 
         @param size: How many octets it takes, 0 or more.
+        @param touch: False: it doesn't count as a hit. Nobody asked for it.
         @return: False when it is larger than the whole cache; then it isn't
             kept, nor what was there for the key.
         """
@@ -116,7 +118,8 @@ class Sieve(Generic[K, V]):
         node = self._nodes.get(key)
         if node is not None:
             self.bytes += size - node.size
-            node.value, node.size, node.visited = value, size, True
+            node.value, node.size = value, size
+            node.visited = node.visited or touch
             self._makeRoom(0, 0, node)
             return True
         self._makeRoom(1, size, None)

@@ -33,6 +33,11 @@ from dnsguard.resolvers.base import Answerer
 from dnsguard.resolvers.cached import entryOf, freshAnswer, staleAnswer
 from dnsguard.wire.names import isAtOrBelow
 
+try:
+    from dnsguard.caching._sieve import CompiledSieve
+except ImportError:  # Built where there was no compiler.
+    CompiledSieve = Sieve  # type: ignore[assignment,misc]
+
 __all__ = ["CacheStatistics", "MemoryCacheResolver"]
 
 SLICE = 1000
@@ -119,7 +124,7 @@ class MemoryCacheResolver(Answerer):
         @raise ValueError: No room.
         """
         super().__init__()
-        self._entries: Sieve[Key, Entry] = Sieve(size, maxBytes)
+        self._entries: Sieve[Key, Entry] = CompiledSieve(size, maxBytes)
         self._clock = clock
         self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
         self.reconfigure(
@@ -307,7 +312,7 @@ class MemoryCacheResolver(Answerer):
         @return: How many entries there were, when their memory is free.
         """
         old = self._entries
-        self._entries = Sieve(old.maxEntries, old.maxBytes)
+        self._entries = CompiledSieve(old.maxEntries, old.maxBytes)
         self._evicted += old.evictions
         return self._walk(old, lambda key, entry: True)
 
