@@ -34,6 +34,7 @@ __all__ = [
     "COLUMNS",
     "ENCODED_COLUMNS",
     "FACT_COLUMNS",
+    "FRAGMENT_OVERHEAD",
     "PROTOCOLS",
     "ROW",
     "SKIP",
@@ -138,6 +139,9 @@ cache lookup and of writing, then the protocol.
 
 SKIP = 0xFFFFFFFF
 """In place of a row's client or fact: leave the row out."""
+
+FRAGMENT_OVERHEAD = 64
+"""Octets that a fragment takes in memory besides its own."""
 
 MAX_TEXT = 1200
 """Octets in one text; a name of 255 octets all escaped has 1004."""
@@ -277,6 +281,7 @@ class Block:
     @ivar rows: Records of L{ROW}.
     @ivar clients: Client fragments.
     @ivar facts: Fact fragments.
+    @ivar octets: What it takes in memory, about.
     """
 
     id: bytes
@@ -284,6 +289,12 @@ class Block:
     rows: bytes
     clients: tuple[bytes, ...]
     facts: tuple[bytes, ...]
+    octets: int = attrs.field(init=False)
+
+    @octets.default
+    def _sum(self) -> int:
+        fragments = FRAGMENT_OVERHEAD * (len(self.clients) + len(self.facts))
+        return len(self.rows) + sum(map(len, self.clients)) + sum(map(len, self.facts)) + fragments
 
     def __len__(self) -> int:
         return len(self.rows) // ROW.size
