@@ -44,7 +44,8 @@ def compiledTwins():
 
 MODULES = """
     caching/ttl observers/event policy/localrecords policy/ruleset
-    policy/snapshot policy/specialnames query replay/listener resolvers/backoff
+    policy/snapshot policy/specialnames query querystore/buffer querystore/recorder
+    replay/listener resolvers/backoff
     resolvers/blocklist resolvers/cached resolvers/chain resolvers/forwarder
     resolvers/localrecords resolvers/memorycache resolvers/safesearch server/corridor
     server/exchange server/pending server/reply upstream/attempt upstream/coalesce

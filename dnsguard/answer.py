@@ -35,6 +35,9 @@ class Outcome(enum.Enum):
     How an answer came about. The values are the words of the query store.
     """
 
+    # By identity: the inherited one is Python code that hashes the name.
+    __hash__ = object.__hash__
+
     INVALID = "invalid"
     LOCAL = "local"
     LOCAL_CNAME_UPSTREAM = "local_cname_upstream"

@@ -21,6 +21,7 @@ PURE = {
     "policy",
     "caching",
     "config",
+    "querystore._facts",
     "querystore._rows",
     "querystore.buffer",
     "querystore.encoding",

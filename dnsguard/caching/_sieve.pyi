@@ -6,4 +6,7 @@ from dnsguard.caching.sieve import Sieve
 
 V = TypeVar("V")
 
+STEPS: int
+EVICTIONS: int
+
 class CompiledSieve(Sieve[Key, V]): ...

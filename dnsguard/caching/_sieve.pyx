@@ -19,9 +19,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp
 
-from dnsguard.caching import sieve
-
 __all__ = ["CompiledSieve"]
+
+STEPS = 1000
+EVICTIONS = 256
+"""As in L{dnsguard.caching.sieve}."""
 
 cdef enum:
     HEADER = 12
@@ -353,7 +355,7 @@ cdef class CompiledSieve:
         Evict until so many more entries and octets fit.
         """
         cdef int i
-        for i in range(<int>sieve.EVICTIONS):
+        for i in range(<int>EVICTIONS):
             if self.count + entries <= self.maxEntries and self.bytes + size <= self.maxBytes:
                 return 0
             self.evict(spared)
@@ -364,7 +366,7 @@ cdef class CompiledSieve:
         Let the hand walk to the next victim.
         """
         cdef uint32_t place = self.hand if self.hand != NONE else self.oldest
-        cdef int64_t steps = sieve.STEPS
+        cdef int64_t steps = STEPS
         while place != NONE and (
             place == spared or (self.nodes[place].visited and steps > 0)
         ):

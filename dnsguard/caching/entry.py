@@ -191,16 +191,39 @@ class Entry:
 
 
 def makeEntry(
-    wire: bytes, layout: Layout, rCode: int, now: float, policy: TTLPolicy, **facts: Any
+    wire: bytes,
+    layout: Layout,
+    rCode: int,
+    now: float,
+    policy: TTLPolicy,
+    hot: bool = False,
+    createdAt: float | None = None,
+    authenticData: bool = False,
+    extendedError: ExtendedError | None = None,
+    upstream: str = "",
 ) -> Entry | None:
     """
     Make an entry as L{Entry.make} does; a compiled one, where there are such.
     """
     if CompiledEntry is not None:
-        entry: Any = CompiledEntry.make(wire, rCode, now, policy, **facts)
+        # By place: this is done for each answer that comes from upstream.
+        entry: Any = CompiledEntry.make(
+            wire, rCode, now, policy, hot, createdAt, authenticData, extendedError, upstream
+        )
         if entry is not NotImplemented:
             return entry  # type: ignore[no-any-return]
-    return Entry.make(wire, layout, rCode, now, policy, **facts)
+    return Entry.make(
+        wire,
+        layout,
+        rCode,
+        now,
+        policy,
+        hot=hot,
+        createdAt=createdAt,
+        authenticData=authenticData,
+        extendedError=extendedError,
+        upstream=upstream,
+    )
 
 
 def restoreEntry(

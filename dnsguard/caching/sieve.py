@@ -18,7 +18,14 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-__all__ = ["Sieve"]
+from dnsguard.caching.key import Key
+
+try:
+    from dnsguard.caching._sieve import CompiledSieve
+except ImportError:  # Built where there was no compiler.
+    CompiledSieve = None  # type: ignore[assignment,misc]
+
+__all__ = ["CompiledSieve", "Sieve", "newSieve"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -223,3 +230,13 @@ class Sieve(Generic[K, V]):
         node.older = node.newer = None
         del self._nodes[node.key]
         self.bytes -= node.size
+
+
+def newSieve(maxEntries: int, maxBytes: int) -> Sieve[Key, V]:
+    """
+    Make an empty L{Sieve} for the keys of answers: the compiled twin, which is
+    for them alone, where there is one.
+    """
+    if CompiledSieve is not None:
+        return CompiledSieve(maxEntries, maxBytes)
+    return Sieve(maxEntries, maxBytes)

@@ -6,9 +6,7 @@ What is told of one answered query to those who log, store and count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple
 
 from dnsguard.answer import Answer
 from dnsguard.query import ClientQuery
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
     from dnsguard.policy.decision import Attribution
 
 
-@attrs.frozen(slots=True)
-class QueryEvent:
+class QueryEvent(NamedTuple):
     """
     One query that went through the chain, and how it ended.
 

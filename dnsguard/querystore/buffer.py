@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from dnsguard.replay.entry import ReplayedAnswer
 
 try:
+    from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
     from dnsguard.querystore._rows import translate
 except ImportError:
-    from dnsguard.querystore.encoding import translate
+    from dnsguard.querystore.encoding import appendRow, translate
 
 __all__ = ["RowBuffer", "octetsFor"]
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
-_MAX_MICROSECONDS = 0xFFFFFFFF
 
 
 def octetsFor(capacity: int) -> int:
@@ -106,7 +106,7 @@ class RowBuffer:
         self._facts: list[bytes] = []
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
-        self._factIndexes: dict[Any, int] = {}
+        self._factIndexes: dict[bytes, int] = {}
         self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         self._octets = 0
 
@@ -133,21 +133,26 @@ class RowBuffer:
             return
         query = event.query
         asker = query.asker
-        client = self._clientIndex(asker.address, asker.clientName)
+        client = self._clientIndexes.get((asker.address, asker.clientName))
+        if client is None:
+            client = self._clientIndex(asker.address, asker.clientName)
         fact = SKIP if client == SKIP else self._eventIndex(event)
         if fact == SKIP:
             self.leftOut += 1
             return
-        if self.used >= self.capacity or self.octets >= self._maxOctets:
+        rows = self._rows
+        size = len(rows)
+        if size >= self.capacity * ROW.size or self._octets + size >= self._maxOctets:
             self.dropped += 1
             return
-        self._rows += ROW.pack(
-            int(event.finished * 1000 - event.duration * 1000),
+        appendRow(
+            rows,
+            event.finished,
+            event.duration,
+            event.cacheSeconds,
+            event.writeSeconds,
             client,
             fact,
-            _microseconds(event.duration),
-            _microseconds(event.cacheSeconds),
-            _microseconds(event.writeSeconds),
             _PROTOCOL_NUMBERS[query.transport.value],
         )
         self.recorded += 1
@@ -222,41 +227,24 @@ class RowBuffer:
         Give the place of what an event shares with others, or L{SKIP}.
         """
         query, answer = event.query, event.answer
-        rCode = answer.rCode if event.replySize else None
-        # The reply was made of these octets, so they are there already.
-        wire, _ = answer.encoded(query.question)
-        key = (
+        if self._excludesName(query.qname):
+            return SKIP
+        made = factFragment(
             query.qname,
             query.type,
             query.cls,
-            answer.outcome,
-            rCode,
+            answer.outcome.value,
+            answer.rCode if event.replySize else None,
             query.asker.groupID,
-            answer.upstream,
-            answer.authenticData,
             answer.attribution,
-            wire,
+            answer,
+            self._upstreamTransport(answer.upstream),
         )
-        index = self._factIndexes.get(key)
+        # Made first and looked up then: that costs no more than a key of all
+        # that goes into it, and octets are nothing to the garbage collector.
+        index = self._factIndexes.get(made)
         if index is None:
-            if self._excludesName(query.qname):
-                index = SKIP
-            else:
-                index = self._append(
-                    self._facts,
-                    factFragment(
-                        query.qname,
-                        query.type,
-                        query.cls,
-                        answer.outcome.value,
-                        rCode,
-                        query.asker.groupID,
-                        answer.attribution,
-                        answer,
-                        self._upstreamTransport(answer.upstream),
-                    ),
-                )
-            self._factIndexes[key] = index
+            index = self._factIndexes[made] = self._append(self._facts, made)
         return index
 
     def _entryFacts(
@@ -316,10 +304,3 @@ class RowBuffer:
         fragments.append(made)
         self._octets += len(made) + FRAGMENT_OVERHEAD
         return len(fragments) - 1
-
-
-def _microseconds(seconds: float) -> int:
-    """
-    Give a time as a row has it; an hour and more is as good as an hour.
-    """
-    return min(_MAX_MICROSECONDS, max(0, int(seconds * 1e6 + 0.5)))

@@ -1,10 +1,10 @@
 # -*- test-case-name: tests.querystore.test_encoding -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-The two loops that run once a row.
+What runs once a row.
 
-These are the Python twins of C{_rows.pyx}: used where that isn't built, and
-what it is tested against.
+These are the Python twins of functions in C{_rows.pyx} and C{_facts.pyx}: used
+where those aren't built, and what they are tested against.
 """
 
 from __future__ import annotations
@@ -14,11 +14,48 @@ from collections.abc import Callable, Sequence
 
 from dnsguard.querystore.rows import ROW, SKIP
 
-__all__ = ["rowBinary", "translate"]
+__all__ = ["appendRow", "rowBinary", "translate"]
 
 _REPLAY = struct.Struct("=qQIHBB16s")
 _TIMES = struct.Struct("<ddd")
 _MASK = 0xFFFFFFFFFFFFFFFF
+_MAX_MICROSECONDS = 0xFFFFFFFF
+
+
+def appendRow(
+    rows: bytearray,
+    finished: float,
+    duration: float,
+    cacheSeconds: float,
+    writeSeconds: float,
+    client: int,
+    fact: int,
+    protocol: int,
+) -> None:
+    """
+    Append the row of one query.
+
+    @param rows: Appended to.
+    @param finished: Seconds since the epoch.
+    @param duration: Seconds, as the two that follow.
+    @param protocol: A place in L{dnsguard.querystore.rows.PROTOCOLS}.
+    """
+    rows += ROW.pack(
+        int(finished * 1000 - duration * 1000),
+        client,
+        fact,
+        _microseconds(duration),
+        _microseconds(cacheSeconds),
+        _microseconds(writeSeconds),
+        protocol,
+    )
+
+
+def _microseconds(seconds: float) -> int:
+    """
+    Give a time as a row has it; an hour and more is as good as an hour.
+    """
+    return min(_MAX_MICROSECONDS, max(0, int(seconds * 1e6 + 0.5)))
 
 
 def translate(

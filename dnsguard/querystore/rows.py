@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from dnsguard.answer import Answer
     from dnsguard.policy.decision import Attribution
 
+try:
+    from dnsguard.querystore._facts import plainFragment  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: the long way, always.
+    plainFragment = None
+
 __all__ = [
     "CLIENT_COLUMNS",
     "COLUMNS",
@@ -44,6 +49,7 @@ __all__ = [
     "Kind",
     "factFragment",
     "fragment",
+    "plainFragment",
     "texts",
     "transportOf",
 ]
@@ -174,14 +180,6 @@ def _text(value: str) -> bytes:
     return bytes((length & 127 | 128, length >> 7)) + octets
 
 
-@lru_cache(maxsize=4096)
-def _word(value: str) -> bytes:
-    """
-    Encode a text of which there are few.
-    """
-    return _text(value)
-
-
 def fragment(values: Sequence[str]) -> bytes:
     """
     Encode texts one behind the other.
@@ -234,22 +232,37 @@ def factFragment(
     @param rCode: L{None} when no reply was sent.
     """
     wire, layout = answer.encoded(qname + struct.pack("!HH", type, cls))
-    return b"".join(
-        (
-            _text("-" if qname == ROOT else toText(qname)),
-            _word(typeName(type)),
-            _word(className(cls)),
-            _word(outcome),
-            _word("-" if rCode is None else rCodeName(rCode)),
-            _word(answer.upstream),
-            _text(summarize(wire, layout)),
-            _text(attribution.rule if attribution else ""),
-            _word(attribution.source if attribution else ""),
-            _word(groupID),
-            _word(_dnssec(answer)),
-            _word(upstreamTransport),
-        )
+    words = _words(type, cls, outcome, rCode, answer.upstream)
+    rest = _rest(
+        attribution.source if attribution else "", groupID, _dnssec(answer), upstreamTransport
     )
+    rest = (_text(attribution.rule) if attribution else b"\0") + rest
+    if plainFragment is not None:
+        made: bytes | None = plainFragment(
+            qname, words, wire, layout.sections[0], layout.counts[1], rest
+        )
+        if made is not None:
+            return made
+    name = _text("-" if qname == ROOT else toText(qname))
+    return b"".join((name, words, _text(summarize(wire, layout)), rest))
+
+
+@lru_cache(maxsize=4096)
+def _words(type: int, cls: int, outcome: str, rCode: int | None, upstream: str) -> bytes:
+    """
+    Encode what stands between a fact's name and its answer: there are few such
+    combinations.
+    """
+    code = "-" if rCode is None else rCodeName(rCode)
+    return fragment((typeName(type), className(cls), outcome, code, upstream))
+
+
+@lru_cache(maxsize=4096)
+def _rest(*words: str) -> bytes:
+    """
+    Encode what stands behind a fact's rule.
+    """
+    return fragment(words)
 
 
 def _dnssec(answer: Answer) -> str:

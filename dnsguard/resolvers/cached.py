@@ -114,16 +114,19 @@ def entryOf(
     @return: L{None} if it isn't to be kept: because of its code or TTL, or
         because it is no upstream's word but ours, or answers another question.
     """
+    outcome = answer.outcome
     if isinstance(answer, CachedAnswer):
-        return answer.entry if answer.outcome is Outcome.CACHED else None
-    if answer.outcome is not Outcome.UPSTREAM and answer.outcome is not Outcome.CACHED:
+        return answer.entry if outcome is Outcome.CACHED else None
+    if outcome is not Outcome.UPSTREAM and outcome is not Outcome.CACHED:
         return None
-    wire, layout = answer.encoded(query.question)
+    wire, layout = answer.wire, answer.layout
+    if wire is None or layout is None:
+        wire, layout = answer.encoded(query.question)
     # One without any TTL of its own can't say that it isn't to be kept.
     timeless = layout.leastTTL is None and layout.negativeTTL is None
-    if (layout.name, layout.type) != (query.qname, query.type) or (
-        answer.cacheSeconds <= 0 and not timeless
-    ):
+    if answer.cacheSeconds <= 0 and not timeless:
+        return None
+    if layout.name != query.qname or layout.type != query.type:
         return None
     return makeEntry(
         wire,
@@ -131,9 +134,9 @@ def entryOf(
         answer.rCode,
         now,
         policy,
-        hot=hot,
-        createdAt=createdAt,
-        authenticData=answer.authenticData,
-        extendedError=answer.extendedError,
-        upstream=answer.upstream,
+        hot,
+        createdAt,
+        answer.authenticData,
+        answer.extendedError,
+        answer.upstream,
     )

@@ -25,18 +25,13 @@ from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
 from dnsguard.caching.refresh import RefreshPolicy, Tier
-from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.sieve import Sieve, newSieve
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.base import Answerer
 from dnsguard.resolvers.cached import entryOf, freshAnswer, staleAnswer
 from dnsguard.wire.names import isAtOrBelow
-
-try:
-    from dnsguard.caching._sieve import CompiledSieve
-except ImportError:  # Built where there was no compiler.
-    CompiledSieve = Sieve  # type: ignore[assignment,misc]
 
 __all__ = ["CacheStatistics", "MemoryCacheResolver"]
 
@@ -124,7 +119,7 @@ class MemoryCacheResolver(Answerer):
         @raise ValueError: No room.
         """
         super().__init__()
-        self._entries: Sieve[Key, Entry] = CompiledSieve(size, maxBytes)
+        self._entries: Sieve[Key, Entry] = newSieve(size, maxBytes)
         self._clock = clock
         self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
         self.reconfigure(
@@ -312,7 +307,7 @@ class MemoryCacheResolver(Answerer):
         @return: How many entries there were, when their memory is free.
         """
         old = self._entries
-        self._entries = CompiledSieve(old.maxEntries, old.maxBytes)
+        self._entries = newSieve(old.maxEntries, old.maxBytes)
         self._evicted += old.evictions
         return self._walk(old, lambda key, entry: True)
 

@@ -58,7 +58,7 @@ _TOO_MANY = ExtendedError(0, "too many queries are waiting")
 _TOO_LATE = ExtendedError(0, "no answer in time")
 _REFUSALS = {Verdict.FORMERR: dns.EFORMAT, Verdict.NOTIMP: dns.ENOTIMP}
 
-_ASKED = frozenset({Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED})
+_ASKED = (Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED)
 """What is a query to the observers, if not always to the chain."""
 
 _LOG_SECONDS = 60.0

@@ -12,6 +12,7 @@ are spliced in as they are. Pure functions; nothing is sent from here.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import attrs
 from twisted.names import dns
@@ -22,6 +23,11 @@ from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AA, AD, CD, HEADER_SIZE, QR, RA, RD, TC, Layout, scan
 from dnsguard.wire.rewrite import withoutOPT, withTTLs
 
+try:
+    from dnsguard.server._splice import splice  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: the long way, always.
+    splice = None
+
 __all__ = [
     "MAX_MESSAGE",
     "ReplyLimits",
@@ -30,6 +36,7 @@ __all__ = [
     "isTruncated",
     "minimalAnswer",
     "refuse",
+    "splice",
 ]
 
 MAX_MESSAGE = 65535
@@ -50,7 +57,7 @@ _OPT_TYPE = 41
 _BADVERS = 16
 _OPCODE = 0x7800
 
-_FOREIGN = frozenset({Outcome.CACHED, Outcome.STALE, Outcome.UPSTREAM})
+_FOREIGN = (Outcome.CACHED, Outcome.STALE, Outcome.UPSTREAM)
 """Outcomes whose TTLs come from somebody else, so that the client's cap holds for them."""
 
 _Records = tuple[bytes, tuple[int, int, int], int]
@@ -103,9 +110,60 @@ def compose(
     @param limits: The server's limits.
     @return: The reply's octets, no more than the client can take.
     """
+    found = answer.layout
+    if (
+        splice is not None
+        and found is not None
+        and answer.extendedError is None
+        and _fits(query, found)
+    ):
+        flags, opt, room = _edges(layout, query, answer, limits)
+        if found.size - found.questionEnd <= room:
+            cap = limits.ttlCap if answer.outcome in _FOREIGN else None
+            reply: bytes = splice(
+                request,
+                layout.questionEnd,
+                flags,
+                answer.wire,
+                found.questionEnd,
+                found.ttls,
+                -1 if cap is None else cap,
+                opt,
+            )
+            return reply
+    return _composeAny(request, layout, query, answer, limits)
+
+
+def _composeAny(
+    request: bytes, layout: Layout, query: ClientQuery, answer: Answer, limits: ReplyLimits
+) -> bytes:
+    """
+    Make any reply; as L{compose}.
+    """
     records = _records(query, answer, limits)
     if records is None:
         records, answer = _NO_RECORDS, _UNSPEAKABLE
+    flags, opt, room = _edges(layout, query, answer, limits)
+    if len(records[0]) > room:
+        records, flags = _fitted(records, flags, room)
+    body, (answers, authority, additional), _ = records
+    if opt:
+        additional += 1
+        if answer.extendedError is not None:
+            opt = _explained(opt, answer.extendedError, room - len(body))
+    header = _HEADER.pack(layout.id, flags, 1, answers, authority, additional)
+    return b"".join((header, request[HEADER_SIZE : layout.questionEnd], body, opt))
+
+
+def _edges(
+    layout: Layout, query: ClientQuery, answer: Answer, limits: ReplyLimits
+) -> tuple[int, bytes, int]:
+    """
+    Say what stands around the records.
+
+    @return: The flags, the OPT record or nothing, and the octets that records
+        may have.
+    """
     edns = layout.edns
     rCode = answer.rCode
     if edns is None and rCode > 15:
@@ -120,16 +178,14 @@ def compose(
         # RFC 6840 §5.7, §5.8: only to those who understand it.
         flags |= AD
     opt = b"" if edns is None else _opt(edns, rCode, query.transport, limits)
-    room = _room(query.transport, edns, limits) - layout.questionEnd - len(opt)
-    if len(records[0]) > room:
-        records, flags = _fitted(records, flags, room)
-    body, (answers, authority, additional), _ = records
-    if opt:
-        additional += 1
-        if answer.extendedError is not None:
-            opt = _explained(opt, answer.extendedError, room - len(body))
-    header = _HEADER.pack(layout.id, flags, 1, answers, authority, additional)
-    return b"".join((header, request[HEADER_SIZE : layout.questionEnd], body, opt))
+    return flags, opt, _room(query.transport, edns, limits) - layout.questionEnd - len(opt)
+
+
+def _fits(query: ClientQuery, found: Layout) -> bool:
+    """
+    Can the records of an answer stand behind the query's question as they are?
+    """
+    return found.name == query.qname and found.counts[0] == 1 and found.opt is None
 
 
 def isTruncated(reply: bytes) -> bool:
@@ -208,10 +264,11 @@ def _opt(edns: EDNS, rCode: int, transport: Transport, limits: ReplyLimits) -> b
     of the response code, DO as in the request (RFC 3225 §3), everything else
     clear.
     """
+    if not edns.options:
+        return _bareOPT(limits.payloadSize, rCode >> 4, edns.dnssecOK)
     options = b""
     if (
         limits.keepaliveSeconds is not None
-        and edns.options
         and transport is not Transport.UDP
         and any(code == KEEPALIVE_OPTION for code, _ in edns.options)
     ):
@@ -221,6 +278,15 @@ def _opt(edns: EDNS, rCode: int, transport: Transport, limits: ReplyLimits) -> b
     flags = _DNSSEC_OK if edns.dnssecOK else 0
     size = len(options)
     return _OPT.pack(0, _OPT_TYPE, limits.payloadSize, rCode >> 4, 0, flags, size) + options
+
+
+@lru_cache(maxsize=256)
+def _bareOPT(payloadSize: int, extendedRCode: int, dnssecOK: bool) -> bytes:
+    """
+    Write an OPT record without options: nearly all replies have the same one.
+    """
+    flags = _DNSSEC_OK if dnssecOK else 0
+    return _OPT.pack(0, _OPT_TYPE, payloadSize, extendedRCode, 0, flags, 0)
 
 
 def _explained(opt: bytes, reason: ExtendedError, room: int) -> bytes:
@@ -269,7 +335,7 @@ def _records(query: ClientQuery, answer: Answer, limits: ReplyLimits) -> _Record
     if answer.wire is None and not any(answer.sections):
         return _NO_RECORDS
     wire, found = answer.encoded(query.question)
-    if found.name != query.qname or found.counts[0] != 1 or found.opt is not None:
+    if not _fits(query, found):
         try:
             wire, found = _refitted(query, answer, wire, found)
         except _UNFIT:

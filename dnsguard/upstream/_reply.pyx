@@ -63,16 +63,16 @@ cdef Py_ssize_t _behindName(const unsigned char* wire, Py_ssize_t size, Py_ssize
     return -1
 
 
-def measure(bytes message not None, bytes question not None):
+def measure(bytes message not None, bytes question not None, Layout):
     """
     Take a plain reply apart.
 
     @param message: The reply; that its question section is this question in
         whatever letter case has been checked.
     @param question: The question section, lower-cased.
-    @return: The reply without hop-by-hop parts, the offset of its bare OPT
-        record or -1, its flags, counts, TTL offsets, least and negative TTL
-        (-1 for none), where authority and additional records start, and
+    @param Layout: L{dnsguard.wire.layout.Layout}.
+    @return: The reply without hop-by-hop parts, its layout, the offset that its
+        bare OPT record had or -1, and
         whether all owners of answers are pointers to the question's name or to
         the targets of aliases before them; L{None} if the reply isn't plain.
     """
@@ -148,7 +148,10 @@ def measure(bytes message not None, bytes question not None):
     out[10] = counts[2] >> 8
     out[11] = counts[2] & 0xFF
     memcpy(out + HEADER, PyBytes_AS_STRING(question), asked)
-    return (
-        stripped, opt, _two(wire + 2), (1, counts[0], counts[1], counts[2]), tuple(ttls),
-        least, negative, sections[1], sections[2], chained,
-    )
+    layout = tuple.__new__(Layout, (
+        0, _two(wire + 2), (1, counts[0], counts[1], counts[2]), question[:asked - 4],
+        _two(wire + HEADER + asked - 4), _two(wire + HEADER + asked - 2), HEADER + asked,
+        tuple(ttls), None if least < 0 else least, None if negative < 0 else negative,
+        None, False, None, (sections[0], sections[1], sections[2]), end,
+    ))
+    return stripped, layout, opt, chained

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-
-import attrs
+from typing import NamedTuple
 
 from dnsguard.wire.edns import EDE_OPTION, EDNS, ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, Layout, MalformedMessage, readName, scan
@@ -53,8 +52,7 @@ class MalformedReply(ValueError):
     """
 
 
-@attrs.frozen
-class Reply:
+class Reply(NamedTuple):
     """
     What an upstream said.
 
@@ -112,30 +110,14 @@ def readReply(wire: bytes, question: bytes) -> Reply:
     @raise MalformedReply: It is no sound response, or has answer records
         about names that weren't asked for.
     """
-    plain = None if measure is None else measure(wire, question)
+    plain = None if measure is None else measure(wire, question, Layout)
     if plain is None:
         return _readAny(wire, question)
-    stripped, opt, flags, counts, ttls, least, negative, authority, additional, chained = plain
-    type, cls = _TYPE_CLASS.unpack_from(question, len(question) - 4)
-    layout = Layout(
-        0,
-        flags,
-        counts,
-        question[:-4],
-        type,
-        cls,
-        12 + len(question),
-        ttls,
-        None if least < 0 else least,
-        None if negative < 0 else negative,
-        None,
-        False,
-        None,
-        (12 + len(question), authority, additional),
-        len(stripped),
-    )
+    layout: Layout
+    stripped, layout, opt, chained = plain
+    flags = layout.flags
     if not chained:
-        stripped = _checkOwners(stripped, layout, counts[1])
+        stripped = _checkOwners(stripped, layout, layout.counts[1])
     if opt < 0:
         return Reply(stripped, layout, flags & 15, None)
     edns = _bareEDNS(wire[opt:])

@@ -17,12 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching import sieve
 from dnsguard.caching.key import Key
-from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.sieve import CompiledSieve, Sieve, newSieve
 
-try:
-    from dnsguard.caching._sieve import CompiledSieve
-except ImportError:
-    CompiledSieve = None  # type: ignore[assignment,misc]
+compiled: Any = sieve
+if CompiledSieve is not None:
+    from dnsguard.caching import _sieve as compiled
 
 
 class SlowSieve:
@@ -147,15 +146,17 @@ class SieveTests(SynchronousTestCase):
     Tests for L{Sieve}, and for its twin in a subclass.
 
     @cvar make: Makes one.
+    @cvar module: Where its limits are.
     """
 
     make: Any = Sieve
+    module: Any = sieve
 
     def follow(self, steps: list[tuple[object, ...]], maxEntries: int, limit: int) -> None:
         """
         Do the same to a sieve and to a slow reading of the policy.
         """
-        with patch.object(sieve, "STEPS", limit):
+        with patch.object(sieve, "STEPS", limit), patch.object(self.module, "STEPS", limit):
             fast = self.make(maxEntries, 40)
             slow = SlowSieve(maxEntries, 40)
             for number, (name, *arguments) in enumerate(steps):
@@ -242,7 +243,7 @@ class SieveTests(SynchronousTestCase):
         However many entries were hit, one eviction takes away no more than so
         many marks.
         """
-        with patch.object(sieve, "STEPS", 2):
+        with patch.object(self.module, "STEPS", 2):
             cache = self.make(5, 100)
             for key in range(5):
                 cache.put(key, key, 1)
@@ -273,7 +274,7 @@ class SieveTests(SynchronousTestCase):
             cache.put(key, key, 1)
         cache.resize(10, 1000)
         self.assertEqual(len(cache), 100)
-        with patch.object(sieve, "EVICTIONS", 50):
+        with patch.object(self.module, "EVICTIONS", 50):
             cache.put(100, 1, 1)
             self.assertEqual(len(cache), 51)
             cache.put(100, 1, 1)
@@ -319,6 +320,7 @@ class CompiledSieveTests(SieveTests):
     """
 
     make = Keyed
+    module = compiled
 
     @settings(max_examples=300, deadline=None)
     @given(operations, st.integers(1, 8), st.integers(1, 6))
@@ -411,3 +413,15 @@ class CompiledSieveTests(SieveTests):
         self.assertRaises(ValueError, cache.get, (b"\0",))
         self.assertRaises(ValueError, cache.get, (None, 1, 1, 0))
         self.assertEqual(len(cache), 0)
+
+    def test_sameLimits(self) -> None:
+        """
+        Both go by the same limits.
+        """
+        self.assertEqual((compiled.STEPS, compiled.EVICTIONS), (sieve.STEPS, sieve.EVICTIONS))
+
+    def test_isChosen(self) -> None:
+        """
+        It is used where it is there.
+        """
+        self.assertIsInstance(newSieve(1, 1), CompiledSieve)

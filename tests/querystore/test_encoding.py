@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from typing import Any
+from unittest import SkipTest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,11 +18,12 @@ from dnsguard.querystore.rows import PROTOCOLS, ROW, SKIP, fragment
 from tests.support.storecontract import sampleBlock
 
 try:
-    from dnsguard.querystore import _rows
+    from dnsguard.querystore import _facts, _rows
 except ImportError:
     compiled: Any = None
+    facts: Any = None
 else:
-    compiled = _rows
+    compiled, facts = _rows, _facts
 
 RECORD = struct.Struct("=qQIHBB16s")
 
@@ -187,3 +189,36 @@ class CompiledTests(TranslateTests, SynchronousTestCase):
             fragment((block.instance,)),
         )
         self.assertEqual(self.module.rowBinary(*arguments), encoding.rowBinary(*arguments))
+
+
+class AppendRowTests(SynchronousTestCase):
+    """
+    One row more.
+    """
+
+    times = st.floats(-1, 1e6) | st.sampled_from([0.0, 4e-7, 5e-7, 4294.967295, 4295.0])
+
+    def test_row(self) -> None:
+        """
+        A row has the time of arrival, and its times in microseconds, up to an
+        hour or so.
+        """
+        rows = bytearray(b"before")
+        encoding.appendRow(rows, 1000.5, 0.25, 0.0, 9999.0, 1, 2, 3)
+        self.assertEqual(rows[:6], b"before")
+        self.assertEqual(ROW.unpack(rows[6:]), (1000250, 1, 2, 250000, 0, 2**32 - 1, 3))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.floats(-1e9, 1e11), times, times, times)
+    def test_compiled(self, finished: float, took: float, cache: float, write: float) -> None:
+        """
+        Compiled code appends what Python does.
+        """
+        if facts is None:
+            raise SkipTest("there are no compiled twins here")
+        made = []
+        for module in (encoding, facts):
+            rows = bytearray(b"before")
+            module.appendRow(rows, finished, took, cache, write, 7, 2**32 - 2, 5)
+            made.append(rows)
+        self.assertEqual(*made)

@@ -5,12 +5,18 @@ Tests for L{dnsguard.querystore.rows}.
 
 from __future__ import annotations
 
+import struct
+from unittest import SkipTest
+from unittest.mock import patch
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.answer import Outcome
+from dnsguard.answer import Answer, Outcome
+from dnsguard.policy.decision import Attribution, RuleKind
 from dnsguard.query import Transport
+from dnsguard.querystore import rows
 from dnsguard.querystore.rows import (
     CLIENT_COLUMNS,
     COLUMNS,
@@ -26,9 +32,22 @@ from dnsguard.querystore.rows import (
     transportOf,
 )
 from dnsguard.wire.edns import ExtendedError
+from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
 from tests.support.events import answerOf
 from tests.support.storecontract import sampleBlock
+
+NAMES = st.lists(
+    st.text("abcxyz019-_", min_size=1, max_size=63).map(str.encode)
+    | st.binary(min_size=1, max_size=3),
+    max_size=3,
+).map(lambda labels: b"".join(bytes((len(each),)) + each.lower() for each in labels) + b"\0")
+RECORDS = (
+    st.tuples(st.just(1), st.binary(min_size=4, max_size=4))
+    | st.tuples(st.just(28), st.binary(min_size=16, max_size=16))
+    | st.tuples(st.sampled_from([2, 5, 12, 39]), NAMES | st.sampled_from([b"\xc0\x0c", b"\xc0"]))
+    | st.tuples(st.sampled_from([1, 15, 16, 65]), st.binary(max_size=8))
+)
 
 
 class FragmentTests(SynchronousTestCase):
@@ -174,3 +193,22 @@ class BlockTests(SynchronousTestCase):
             fromText(r"a\.b\000.example"), 1, 1, "upstream", 0, "", None, answer, ""
         )
         self.assertEqual(texts(made)[0], r"a\.b\000.example")
+
+    @settings(max_examples=400, deadline=None)
+    @given(NAMES, st.lists(RECORDS, max_size=6), st.booleans())
+    def test_compiled(self, qname: bytes, records: list[tuple[int, bytes]], blocked: bool) -> None:
+        """
+        Compiled code encodes names and answers as Python does.
+        """
+        if rows.plainFragment is None:
+            raise SkipTest("there are no compiled twins here")
+        wire = struct.pack("!6H", 0, 0x8180, 1, len(records), 0, 0) + qname + b"\0\1\0\1"
+        for type, data in records:
+            wire += b"\xc0\x0c" + struct.pack("!HHIH", type, 1, 60, len(data)) + data
+        answer = Answer.fromWire(wire, scan(wire), outcome=Outcome.UPSTREAM, upstream="192.0.2.1")
+        why = Attribution(RuleKind.LIST, "ads", "a" * 130, 1, b"\0") if blocked else None
+        facts = (qname, 1, 1, "upstream", 0, "group", why, answer, "udp")
+        made = factFragment(*facts)
+        with patch.object(rows, "plainFragment", None):
+            self.assertEqual(texts(made), texts(factFragment(*facts)))
+            self.assertEqual(made, factFragment(*facts))

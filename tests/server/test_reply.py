@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from typing import Any
+from unittest import SkipTest
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.query import Transport
+from dnsguard.server import reply as module
 from dnsguard.server.reply import ReplyLimits, badVersion, compose, isTruncated, refuse
 from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import AA, AD, CD, QR, RA, RD, TC, Layout, scan
@@ -24,6 +27,7 @@ from tests.wire.messages import messages
 
 LIMITS = ReplyLimits()
 MIXED = b"\x03wWw\x07eXample\x03oRG\0"
+MIXED_TEXT = "wWw.eXample.oRG"
 
 
 def addresses(count: int, ttl: int = 300, name: bytes = b"www.example.org") -> list[dns.RRHeader]:
@@ -392,3 +396,72 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(layout.edns, EDNS(dnssecOK=True, extendedRCode=1))
         self.assertEqual(struct.unpack_from("!H", octets := request, 0)[0], layout.id)
         self.assertEqual(layout.name, scan(octets).name)
+
+
+class SpliceTests(SynchronousTestCase):
+    """
+    Tests for L{dnsguard.server._splice}.
+    """
+
+    def setUp(self) -> None:
+        """
+        There must be compiled code.
+        """
+        if module.splice is None:
+            raise SkipTest("there are no compiled twins here")
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(st.sampled_from([0, 30, 3600, 0x7FFFFFFF, 0xFFFFFFFF]), max_size=80),
+        st.integers(0, 3),
+        st.sampled_from([None, EDNS(), EDNS(payloadSize=4096, dnssecOK=True)]),
+        st.sampled_from([None, 0, 60]),
+        st.sampled_from([Outcome.UPSTREAM, Outcome.LOCAL, Outcome.CACHED]),
+        st.sampled_from([Transport.UDP, Transport.TCP]),
+        st.booleans(),
+        st.sampled_from([0, 2, 3, 16]),
+    )
+    def test_likeTheOther(
+        self,
+        ttls: list[int],
+        additional: int,
+        edns: EDNS | None,
+        cap: int | None,
+        outcome: Outcome,
+        transport: Transport,
+        vouched: bool,
+        rCode: int,
+    ) -> None:
+        """
+        A reply put together by compiled code is the one that Python makes.
+        """
+        request = requestFor(MIXED_TEXT, edns=edns, flags=RD | AD)
+        records = [each for ttl in ttls for each in addresses(1, ttl)]
+        answer = upstream(
+            records,
+            addresses(additional),
+            outcome=outcome,
+            authenticData=vouched,
+            authoritative=not vouched,
+            rCode=rCode,
+        )
+        limits = ReplyLimits(ttlCap=cap)
+        made = reply(request, answer, transport, limits)[0]
+        with patch.object(module, "splice", None):
+            self.assertEqual(made, reply(request, answer, transport, limits)[0])
+
+    def test_bounds(self) -> None:
+        """
+        Places beyond the messages are refused.
+        """
+        request = requestFor()
+        end = len(request)
+        wire = bytes(end + 16)
+        for arguments in [
+            (request, end + 1, 0, wire, end, (), -1, b""),
+            (request, 11, 0, wire, end, (), -1, b""),
+            (request, end, 0, wire, len(wire) + 1, (), -1, b""),
+            (request, end, 0, wire, end, (end - 1,), 9, b""),
+            (request, end, 0, wire, end, (len(wire) - 3,), 9, b""),
+        ]:
+            self.assertRaises(ValueError, module.splice, *arguments)

@@ -17,7 +17,7 @@ from dnsguard.answer import Answer, Outcome
 from dnsguard.upstream import reply as module
 from dnsguard.upstream.reply import MalformedReply, Reply, readReply
 from dnsguard.wire.edns import ExtendedError
-from dnsguard.wire.layout import scan
+from dnsguard.wire.layout import Layout, scan
 from dnsguard.wire.names import fromText
 from tests.support.upstreams import A_RECORD, OPT, QUESTION, opt, read, reply
 
@@ -352,7 +352,7 @@ class TwinTests(SynchronousTestCase):
             ([], [SOA], [OPT]),
         ]:
             wire = reply(answers=answers, authority=authority, additional=additional)
-            self.assertIsNotNone(COMPILED(wire, QUESTION))
+            self.assertIsNotNone(COMPILED(wire, QUESTION, Layout))
         whole = reply()
         for wire in (b"", whole[:20], whole[:-1], whole + b"\0", reply(additional=[OPTION])):
-            self.assertIsNone(COMPILED(wire, QUESTION))
+            self.assertIsNone(COMPILED(wire, QUESTION, Layout))
