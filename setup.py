@@ -179,6 +179,8 @@ setup(
         "google-re2>=1.1",
         *CLICKHOUSE,
         *DUCKDB,
+        "txredisapi>=1.4.11",
+        "hiredis>=3.0",
     ],
     extras_require={
         "dev": [

@@ -13,6 +13,7 @@ from dnsguard.policy.interfaces import IPolicies
 
 __all__ = [
     "IAnswerCache",
+    "IAnswerStore",
     "IAnswerer",
     "IPolicies",
     "IQueryObserver",
@@ -57,6 +58,186 @@ class IAnswerCache(Interface):
 
         @param query: The L{dnsguard.query.ClientQuery} it answers.
         @param payload: The L{dnsguard.answer.Answer}.
+        """
+
+
+class IAnswerStore(Interface):
+    """
+    Answers that several instances share, and what keeps them tidy. Reactor
+    thread; nothing here waits for anything but the network.
+
+    Keys are L{dnsguard.caching.key.Key}s, entries
+    L{dnsguard.caching.entry.Entry}s whose times are seconds of the clock that
+    the store was given, whatever the store itself counts in.
+
+    Every L{Deferred <twisted.internet.defer.Deferred>} fires within the
+    deadline of its operation (50 ms unless configured otherwise; long work is
+    made of many short operations), and fails with
+    L{dnsguard.errors.StoreError} alone. While the store is known to be away it
+    fails at once.
+    """
+
+    available = Attribute("Is the store believed to be there? False: all fails at once.")
+
+    def get(key):
+        """
+        Look an answer up. Lookups of one reactor turn travel together.
+
+        What isn't a sane answer to the key's question counts as missing, and
+        so does what a clearing overtook.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of the entry,
+            fresh or not, or L{None}.
+        """
+
+    def put(key, entry):
+        """
+        Keep an answer, in a while: never waits, never fails. What can't be
+        kept is counted. A key that is there already keeps its C{createdAt}.
+        """
+
+    def lock(key, seconds):
+        """
+        Be the only instance to refresh a key.
+
+        @param seconds: When the lock ends by itself.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of the token
+            to unlock with, as L{bytes}, or L{None}: somebody else has it.
+        """
+
+    def unlock(key, token):
+        """
+        Give a lock back, if it is still this one.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of whether it
+            was.
+        """
+
+    def claim(task, seconds):
+        """
+        Be the only instance to do some common work, such as a sweep.
+
+        @param task: A short word for it.
+        @param seconds: For how long nobody else may have it. It isn't given
+            back.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of a bool.
+        """
+
+    def addHits(hits, window):
+        """
+        Add to the hit counters that all instances share.
+
+        @param hits: A mapping of keys to whole numbers above 0.
+        @param window: Seconds after which a counter that isn't added to any
+            more is gone.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
+        """
+
+    def addSweepHits(hits, window):
+        """
+        The same for the sweeper's own counters.
+        """
+
+    def expiryCandidates(until, limit):
+        """
+        List the keys that are fresh no longer than a certain time, in order.
+
+        @param until: Seconds of the clock that the store was given.
+        @param limit: The most to list.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of a list of
+            L{dnsguard.caching.candidate.Candidate}s.
+        """
+
+    def freshest(limit):
+        """
+        List keys that stay fresh the longest, the longest first: what is worth
+        taking over after a restart.
+
+        @return: As for L{expiryCandidates}.
+        """
+
+    def candidateChecks(keys):
+        """
+        Tell what is known of keys.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of a list of
+            L{dnsguard.caching.candidate.Standing}s, in the order of the keys.
+        """
+
+    def reconcile(sample):
+        """
+        Take keys out of the expiry index whose answers are gone.
+
+        @param sample: How many to look at, those first that expired first.
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of how many
+            were taken out.
+        """
+
+    def dropCandidates(keys):
+        """
+        Take keys out of the expiry index, and leave what else there is.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of how many
+            were in it.
+        """
+
+    def count():
+        """
+        Count the answers kept.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of a number.
+        """
+
+    def deleteKeys(keys):
+        """
+        Delete answers with all that belongs to them: counters, locks, places
+        in the index.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of how many
+            answers were there.
+        """
+
+    def evictBeyond(maxKeys):
+        """
+        Delete answers until at most so many are left: the ones with the fewest
+        hits first, of these the oldest. A bounded number at a time.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of how many
+            were deleted.
+        """
+
+    def clear():
+        """
+        Delete everything, and have all instances drop what they hold of it.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of how many
+            answers were there, when they are gone and the others told.
+        """
+
+    def forget(qname, below=False):
+        """
+        The same for one name: all types and variants.
+
+        @param qname: The name, lower-cased, in wire form.
+        @param below: All names below it, too?
+        @return: As for L{clear}.
+        """
+
+    def subscribe(listener):
+        """
+        Hear of the clearings that other instances order. After a time in which
+        some may have been missed, one of everything is made up.
+
+        @param listener: Called with a L{dnsguard.caching.candidate.Clearing};
+            must not fail.
+        @return: A function without arguments that ends this.
+        """
+
+    def counters():
+        """
+        Give the numbers to publish.
+
+        @return: A dict of names to numbers.
         """
 
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dnsguard.assembly.chain import makeChain
+from dnsguard.assembly.chain import Chain, makeChain
 from dnsguard.assembly.listeners import (
     makeListeners,
     makeReplayStore,
@@ -32,11 +32,13 @@ from dnsguard.assembly.listeners import (
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
+from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
+from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
@@ -68,6 +70,8 @@ class Guard(MultiService):
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
+    @ivar redis: The answers shared with other instances, if there are any.
+    @ivar caches: What is cached, and all that keeps it fresh.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
@@ -101,11 +105,14 @@ class Guard(MultiService):
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
-        self.chain = makeChain(config, self.policies, self.forwarder, reactor)
-
+        self.redis = makeRedis(config, reactor, self._redisMissing, now)
         self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
+        self.caches = Caches(
+            config, self.forwarder, reactor, now, replay=self.replay, store=self._store
+        )
+        self.chain = self._makeChain(config)
         self.server = GuardServerFactory(
             resolver=self.chain.resolver,
             policies=self.policies,
@@ -123,12 +130,15 @@ class Guard(MultiService):
         self.queryStore: QueryStore | None = None
         self._note(config)
         self._startNoting()
+        if self.redis is not None:
+            self.redis.service.setServiceParent(self)
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
         )
         self.blocklists.setServiceParent(self)
+        self.caches.setServiceParent(self)
         self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
         self.listeners.setServiceParent(self)
 
@@ -147,9 +157,11 @@ class Guard(MultiService):
 
     def _whenListed(self) -> Deferred[None]:
         """
-        Wait until the lists of the last run are in force, if there are any.
+        Wait until the lists of the last run are in force, if there are any,
+        and what was cached then is so again.
         """
-        return self.blocklists.whenRestored().addCallback(lambda _: self._settled())
+        ready = gatherResults([self.blocklists.whenRestored(), self.caches.whenLoaded()])
+        return ready.addCallback(lambda _: self._settled())
 
     def _settled(self) -> Deferred[None]:
         """
@@ -164,6 +176,22 @@ class Guard(MultiService):
         """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
         self._reactor.stop()
+
+    def _redisMissing(self, reason: str) -> None:
+        """
+        End the process, as that is what was asked for.
+        """
+        self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
+        self._reactor.stop()
+
+    @property
+    def _store(self) -> IAnswerStore | None:
+        return None if self.redis is None else self.redis.store
+
+    def _makeChain(self, config: Config) -> Chain:
+        return makeChain(
+            config, self.policies, self.forwarder, self._reactor, self.caches, self._store
+        )
 
     def _note(self, config: Config) -> list[IService]:
         """
@@ -185,8 +213,15 @@ class Guard(MultiService):
             observers.append(log)
             self._noting.append(log)
         self.queryStore = store
-        self.server.observers = tuple(observers)
+        self._observers = tuple(observers)
+        self._observe()
         return before
+
+    def _observe(self) -> None:
+        """
+        Have queries noted by those who are there now.
+        """
+        self.server.observers = (self.caches.counter, *self._observers)
 
     def _startNoting(self) -> None:
         for service in self._noting:
@@ -253,11 +288,13 @@ class Guard(MultiService):
             # waits for them with a change of something else.
             lists = await self.blocklists.load(sources, refetch=False)
         policy = await self._make(config, lists)
+        redis = changedRedis(self.redis, config, self._reactor, self._now)
         await self._changeListeners(config)
         # From here on nothing fails.
         await self._changeNotes(config)
         self._changeUpstreams(config)
-        self._changeChain(config)
+        await self._changeRedis(redis)
+        await self._changeCaches(config)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
@@ -307,12 +344,29 @@ class Guard(MultiService):
         used = self.forwarder.upstreams
         self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
 
-    def _changeChain(self, config: Config) -> None:
-        if config.cache == self.chain.settings:
+    async def _changeRedis(self, redis: Redis | None) -> None:
+        """
+        Share answers elsewhere from now on. Whoever still has the old store
+        finds it away.
+        """
+        before, self.redis = self.redis, redis
+        if before is redis:
             return
-        # What the old cache held is fetched again.
-        self.chain = makeChain(config, self.policies, self.forwarder, self._reactor)
+        if before is not None:
+            await maybeDeferred(before.service.disownServiceParent)
+        if redis is not None:
+            redis.service.setServiceParent(self)
+
+    async def _changeCaches(self, config: Config) -> None:
+        """
+        Cache otherwise. What is cached stays.
+        """
+        if config.cache == self.config.cache:
+            return
+        await self.caches.reconfigure(config, self._store)
+        self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
+        self._observe()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -341,6 +395,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
         lambda: upstreamSpecs(config),
         lambda: exclusion(config),
         lambda: listSources(config),
+        lambda: redisTLS(config),
     ]
     for attempt in attempts:
         try:

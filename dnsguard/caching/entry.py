@@ -24,7 +24,7 @@ try:
 except ImportError:  # Built where there was no compiler: the long way, always.
     CompiledEntry = None
 
-__all__ = ["OVERHEAD", "CompiledEntry", "Entry", "makeEntry", "restoreEntry"]
+__all__ = ["OVERHEAD", "CompiledEntry", "Entry", "makeEntry", "restoreEntry", "retimed"]
 
 OVERHEAD = 1000
 """
@@ -237,6 +237,37 @@ def restoreEntry(
         if entry is not NotImplemented:
             return entry  # type: ignore[no-any-return]
     return Entry.restore(wire, layout, rCode, policy, **facts)
+
+
+def retimed(
+    entry: Entry,
+    policy: TTLPolicy,
+    *,
+    softExpiry: float,
+    storedTTL: int | None = None,
+    createdAt: float | None = None,
+) -> Entry:
+    """
+    Give the same answer with other times. What isn't said stays.
+
+    @param policy: Says for how long it is kept beyond C{softExpiry}.
+    """
+    other = restoreEntry(
+        entry.wire,
+        entry.layout,
+        entry.rCode,
+        policy,
+        storedTTL=entry.storedTTL if storedTTL is None else storedTTL,
+        authTTL=entry.authTTL,
+        createdAt=entry.createdAt if createdAt is None else createdAt,
+        softExpiry=softExpiry,
+        authenticData=entry.authenticData,
+        extendedError=entry.extendedError,
+        upstream=entry.upstream,
+    )
+    # What is an entry already is in no form that couldn't be one.
+    assert other is not None
+    return other
 
 
 def _shorter(wire: bytes, layout: Layout, storedTTL: int) -> tuple[tuple[int, int], ...]:

@@ -25,6 +25,7 @@ from dnsguard.config.migrate import migrate
 from dnsguard.config.model import Config
 from dnsguard.config.override import environmentTree, stateTree
 from dnsguard.config.problem import KeyPath, Place, Problem, Severity, pathFromText
+from dnsguard.config.redisenviron import redisTree
 from dnsguard.config.tree import Mapping, Node, Scalar, merge
 from dnsguard.errors import ConfigError, DNSGuardError, PolicyError
 
@@ -144,6 +145,7 @@ def _combine(layers: list[Node], context: Context) -> Loaded:
     """
     Lay layers and environment over each other and convert them.
     """
+    layers.append(redisTree(context.environ, context))
     layers.append(migrate(environmentTree(context.environ, context), context))
     root: Node = Mapping(Place("configuration"))
     for layer in layers:

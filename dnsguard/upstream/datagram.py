@@ -30,11 +30,12 @@ from dnsguard.upstream.wheel import TimerWheel
 
 __all__ = ["DatagramUpstream"]
 
-SENDS = 3
-"""How often a query is sent before the upstream is given up."""
-
 FIRST_WAIT = (0.3, 1.0)
 """The least and the most seconds until a query is sent again."""
+
+LONGEST_WAIT = 2.0
+"""The most seconds between two sendings later on: when an upstream is back,
+those who have waited since before, and those who joined them, hear of it."""
 
 FOLDING_SECONDS = 3600.0
 """How long letter case isn't mixed for a server that doesn't keep it."""
@@ -187,7 +188,8 @@ class DatagramUpstream:
             return
         now = self._seconds()
         if reply.rCode and not attempt.plain and reply.lacksEDNS:
-            self.standing.plainUntil = now + PLAIN_SECONDS
+            if reply.edns is None:
+                self.standing.plainUntil = now + PLAIN_SECONDS
             self._askPlain(attempt)
             return
         # What was sent twice may be answered twice.
@@ -235,15 +237,10 @@ class DatagramUpstream:
             if self._retired:
                 self._closeIfIdle()
             return
-        if attempt.sends >= SENDS:
-            attempt.due = attempt.deadline
-            return
         attempt.sends += 1
         self.standing.retransmissions += 1
         waited = now - attempt.asked
-        attempt.due = min(now + 2 * waited, attempt.deadline)
-        if attempt.sends == SENDS:
-            attempt.due = attempt.deadline
+        attempt.due = min(now + min(2 * waited, LONGEST_WAIT), attempt.deadline)
         try:
             attempt.via.send(attempt.message)
         except OSError as error:

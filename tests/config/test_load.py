@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.config import Config, Loaded, Severity, Source, load, loadText
 from dnsguard.config.convert import allPaths
 from dnsguard.config.load import PACKAGED_DEFAULTS
+from dnsguard.config.sections.redis import RedisServer
 from dnsguard.errors import ConfigError
 
 DOCUMENTED = Path(__file__).parents[1] / "data" / "documented.yaml"
@@ -196,6 +197,7 @@ class ProblemTests(LoadCase):
         for section in ("sync", "webhooks"):
             self.assertIn(section, paths)
         self.assertEqual(loaded.config.cache.lruSize, 10_000)
+        self.assertEqual(loaded.config.cache.redis.address, (RedisServer("redis", 6379),))
         self.assertEqual(loaded.config.server.reusePortListeners, 4)
 
     def test_shape(self) -> None:

@@ -1,0 +1,227 @@
+# -*- test-case-name: tests.redis.test_channel -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tell other instances what was cleared, and hear of it from them.
+
+A message that is published while nobody listens is gone. So clearings are
+numbered in Redis: an instance that was away, and finds the number changed, or
+hears of one number and missed another, drops everything rather than go on
+serving what an operator wanted gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from dnsguard.caching.candidate import Clearing
+from dnsguard.errors import StoreError
+from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, encode
+from dnsguard.redis.keys import Names
+from dnsguard.redis.reconnector import Reconnector
+from dnsguard.redis.replies import IRedis, Reply, orRaise
+from dnsguard.wire.names import InvalidName, fromText, toText
+
+__all__ = ["ClearingChannel", "readMessage", "writeMessage"]
+
+LISTEN_SECONDS = 5.0
+"""
+How often the connection is tried out; one from which nothing came in that time
+is made anew.
+"""
+
+
+def writeMessage(number: int, origin: bytes, clearing: Clearing) -> bytes:
+    """
+    Write what is published: the clearing's number, who ordered it, C{all},
+    C{name} or C{below}, and the name in presentation form, parted by spaces.
+    """
+    if clearing.qname is None:
+        return b"%d %s all" % (number, origin)
+    word = b"below" if clearing.below else b"name"
+    name = toText(clearing.qname).replace(" ", "\\032").encode("ascii")
+    return b"%d %s %s %s" % (number, origin, word, name)
+
+
+def readMessage(message: bytes) -> tuple[int, bytes, Clearing] | None:
+    """
+    Read what was published: number, origin and clearing; L{None} if it is no
+    such message.
+    """
+    words = message.split(b" ")
+    if len(words) < 3 or not words[0].isdigit() or len(words[0]) > 18:
+        return None
+    number, origin = int(words[0]), words[1]
+    if words[2:] == [b"all"]:
+        return number, origin, Clearing()
+    if len(words) != 4 or words[2] not in (b"name", b"below"):
+        return None
+    try:
+        qname = fromText(words[3].decode("ascii"))
+    except (UnicodeDecodeError, InvalidName):
+        return None
+    return number, origin, Clearing(qname, words[2] == b"below")
+
+
+class ClearingChannel:
+    """
+    A connection that listens.
+
+    @ivar origin: What this instance calls itself.
+    @ivar listening: Does it?
+    @ivar heard: How many clearings of others it heard of.
+    @ivar missed: How often it may have missed some.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        redis: IRedis,
+        clock: Any,
+        told: Callable[[Clearing], None],
+        *,
+        names: Names | None = None,
+        name: str = "redis",
+        credentials: Credentials | None = None,
+        make: Callable[..., Any] = RedisConnection,
+    ) -> None:
+        """
+        @param endpoint: Where to listen: any one server.
+        @param redis: What numbers and messages are given to.
+        @param told: Called with each clearing of another instance.
+        """
+        self.origin = secrets.token_hex(8).encode("ascii")
+        self.listening = False
+        self.heard = self.missed = 0
+        self._redis = redis
+        self._clock = clock
+        self._told = told
+        self._names = names or Names()
+        self._connection: Any = None
+        self._number: int | None = None
+        self._checked = False
+        self._octets = 0
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = clock
+        self._reconnector = Reconnector(
+            endpoint,
+            RedisFactory(name, self, credentials, make),
+            clock,
+            self._subscribe,
+            # The links to the same servers say what is the matter.
+            lambda reason: None,
+        )
+
+    def start(self) -> None:
+        """
+        Begin to listen.
+        """
+        self._reconnector.start()
+        self._watch.start(LISTEN_SECONDS, now=False)
+
+    def stop(self) -> Deferred[None]:
+        """
+        End it.
+        """
+        if self._watch.running:
+            self._watch.stop()
+        return self._reconnector.stop()
+
+    def _subscribe(self, connection: Any) -> Deferred[None]:
+        self._connection = connection
+        connection.send(encode([(b"SUBSCRIBE", self._names.channel)]))
+        return succeed(None)
+
+    def replyReceived(self, reply: Reply) -> None:
+        """
+        Take what Redis pushes.
+        """
+        if isinstance(reply, Exception):
+            self._connection.abort(str(reply))
+        elif not isinstance(reply, list) or not reply:
+            return
+        elif reply[0] == b"subscribe":
+            self.listening, self._checked = True, False
+            self._check()
+        elif reply[0] == b"message" and len(reply) == 3 and isinstance(reply[2], bytes):
+            self._hear(reply[2])
+
+    def connectionGone(self, connection: Any, reason: str) -> None:
+        """
+        Note that nothing is heard any more.
+        """
+        if connection is self._connection:
+            self._connection = None
+            self.listening = self._checked = False
+
+    def _hear(self, message: bytes) -> None:
+        read = readMessage(message)
+        if read is None:
+            return
+        number, origin, clearing = read
+        before, self._number = self._number, max(number, self._number or 0)
+        if origin == self.origin:
+            return
+        self.heard += 1
+        if before is not None and number > before + 1:
+            self._miss()
+        else:
+            self._told(clearing)
+
+    def _miss(self) -> None:
+        self.missed += 1
+        self._told(Clearing())
+
+    def _look(self) -> None:
+        """
+        See if the connection is alive.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.received == self._octets:
+            connection.abort("it stalls")
+            return
+        self._octets = connection.received
+        connection.send(encode([(b"PING",)]))
+        if self.listening and not self._checked:
+            self._check()
+
+    def _check(self) -> None:
+        """
+        Find out if something was missed.
+        """
+        checking = Deferred.fromCoroutine(self._compare(self._number))
+        # Tried again when the connection is looked at next.
+        checking.addErrback(lambda reason: reason.trap(StoreError) and None)
+        checking.addErrback(lambda reason: self.log.failure("can't check clearings", reason))
+
+    async def _compare(self, before: int | None) -> None:
+        replies = await self._redis.execute([(b"GET", self._names.clearings)])
+        text = orRaise(replies[0])
+        number = int(text) if isinstance(text, bytes) and text.isdigit() else 0
+        self._checked = True
+        if self._number != before:
+            # A message came meanwhile, and tells more.
+            return
+        self._number = number
+        if before is not None and number != before:
+            self._miss()
+
+    async def announce(self, clearing: Clearing) -> None:
+        """
+        Tell the others.
+
+        @raise StoreError: They couldn't be told.
+        """
+        replies = await self._redis.execute([(b"INCR", self._names.clearings)])
+        message = writeMessage(orRaise(replies[0]), self.origin, clearing)
+        orRaise((await self._redis.execute([(b"PUBLISH", self._names.channel, message)]))[0])

@@ -1,0 +1,203 @@
+# -*- test-case-name: tests.redis.test_lookups -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Look answers up.
+
+What comes back is input from the network: each value is checked to answer the
+question it is filed under, and its times to be ones this instance would keep.
+Whatever is wrong with one is a miss and a count, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from dnsguard.caching.entry import Entry, retimed
+from dnsguard.caching.key import Key
+from dnsguard.caching.stored import InvalidEntry, fromFields, fromWire
+from dnsguard.caching.ttl import TTLPolicy
+from dnsguard.errors import StoreError
+from dnsguard.redis.keys import answerName
+from dnsguard.redis.replies import ErrorReply, IRedis, Reply, orRaise
+from dnsguard.throttle import Throttle
+
+__all__ = ["Lookups"]
+
+_FIELDS = (b"msg", b"soft_expiry", b"created_at", b"stored_ttl", b"auth_ttl")
+
+
+class Lookups:
+    """
+    Finds answers, and counts what it finds.
+
+    @ivar ttlPolicy: For how long answers are kept.
+    @ivar hits: Lookups that found an answer.
+    @ivar misses: Lookups that found none.
+    @ivar errors: Lookups that failed.
+    @ivar corrupt: Values found that answer no such question.
+    @ivar legacy: Values found in the oldest form.
+    @ivar overtaken: Answers found that a clearing had overtaken.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        redis: IRedis,
+        clock: Any,
+        epoch: Callable[[], float],
+        ttlPolicy: TTLPolicy,
+        renew: Callable[[Key, Entry], None],
+    ) -> None:
+        """
+        @param epoch: Gives what to add to the clock's time to have seconds
+            since the epoch.
+        @param renew: Called with what was found in the oldest form.
+        """
+        self.hits = self.misses = self.errors = 0
+        self.corrupt = self.legacy = self.overtaken = 0
+        self.ttlPolicy = ttlPolicy
+        self._redis = redis
+        self._clock = clock
+        self._epoch = epoch
+        self._renew = renew
+        self._generation = 0
+        self._throttle = Throttle(60.0, clock.seconds)
+
+    def overtake(self) -> None:
+        """
+        Let what is being looked up count for nothing.
+        """
+        self._generation += 1
+
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish.
+        """
+        return {
+            "hits": self.hits,
+            "misses": self.misses,
+            "errors": self.errors,
+            "corrupt": self.corrupt,
+            "legacy": self.legacy,
+            "overtaken": self.overtaken,
+        }
+
+    def get(self, key: Key) -> Deferred[Entry | None]:
+        """
+        See L{dnsguard.interfaces.IAnswerStore.get}.
+        """
+        asked: Any = self._redis.execute([(b"HMGET", answerName(key), *_FIELDS)])
+        asked.addCallback(self._found, key, self._generation)
+        asked.addErrback(self._notAsked)
+        found: Deferred[Entry | None] = asked
+        return found
+
+    def _notAsked(self, reason: Any) -> Any:
+        self.errors += 1
+        return reason
+
+    def _found(self, replies: list[Reply], key: Key, generation: int) -> Any:
+        """
+        Make an entry of what was found.
+        """
+        fields = replies[0]
+        if isinstance(fields, Exception):
+            if isinstance(fields, ErrorReply) and fields.code == "WRONGTYPE":
+                return Deferred.fromCoroutine(self._older(key, generation))
+            self._complain(fields)
+            raise fields
+        if not _areFields(fields):
+            self._broken(key, "no fields")
+            return None
+        if fields[0] is None:
+            self.misses += 1
+            return None
+        try:
+            entry = fromFields(
+                dict(zip(_FIELDS, fields, strict=True)),
+                key,
+                self._clock.seconds(),
+                self._epoch(),
+                self.ttlPolicy,
+            )
+        except InvalidEntry as error:
+            self._broken(key, str(error))
+            return None
+        return self._checked(entry, generation)
+
+    def _checked(self, entry: Entry, generation: int) -> Entry | None:
+        """
+        Give an entry if it still counts, with times this instance would give
+        it.
+
+        A time too far ahead is another instance's fast clock, or mischief: it
+        is fresh no longer than it could be if it had been stored just now.
+        """
+        if generation != self._generation:
+            self.overtaken += 1
+            return None
+        self.hits += 1
+        now = self._clock.seconds()
+        most = min(entry.storedTTL, self.ttlPolicy.maxTTL)
+        if entry.softExpiry - now <= most:
+            return entry
+        return retimed(entry, self.ttlPolicy, storedTTL=most, softExpiry=now + most)
+
+    async def _older(self, key: Key, generation: int) -> Entry | None:
+        """
+        Look for a value in the oldest form, a bare message that expires by
+        itself, and bring it up to date.
+        """
+        name = answerName(key)
+        wire, milliseconds = await self._redis.execute([(b"GET", name), (b"PTTL", name)])
+        if isinstance(wire, ErrorReply) and wire.code == "WRONGTYPE":
+            # Neither: something that isn't ours. It is in the way.
+            await self._redis.execute([(b"UNLINK", name)])
+            self._broken(key, "another type")
+            return None
+        seconds = orRaise(milliseconds) // 1000
+        if orRaise(wire) is None or seconds <= 0:
+            self.misses += 1
+            return None
+        try:
+            entry = fromWire(wire, key, seconds, self._clock.seconds(), self.ttlPolicy)
+        except InvalidEntry as error:
+            self._broken(key, str(error))
+            return None
+        found = self._checked(entry, generation)
+        if found is not None:
+            self.legacy += 1
+            self._renew(key, found)
+        return found
+
+    def _broken(self, key: Key, reason: str) -> None:
+        """
+        Count a value that isn't one: a miss.
+        """
+        self.corrupt += 1
+        self.misses += 1
+        self._complain(StoreError(self._redis.name, f"{answerName(key).decode()}: {reason}"))
+
+    def _complain(self, error: Exception) -> None:
+        if times := self._throttle.allows():
+            self.log.warn(
+                "an answer can't be had from {error} ({times} time(s) lately)",
+                error=str(error),
+                times=times,
+            )
+
+
+def _areFields(reply: Reply) -> bool:
+    """
+    Is it what was asked for: a list of octets, or nothing, one for each field?
+    """
+    return (
+        type(reply) is list
+        and len(reply) == len(_FIELDS)
+        and all(field is None or type(field) is bytes for field in reply)
+    )
