@@ -212,22 +212,22 @@ class StoreBoundsRules(StoreRules):
         names = [self.name(number) for number in range(7)]
         for datagram in names:
             self.remember(store, datagram, 300)
-        for number in range(140000):
+        for number in range(35000):
             store.lookup(names[number % 7], CLIENT, 100.0)
-            if number == 70000:
+            if number == 17500:
                 store.forget(fromText("host3.example.org"))
         total = {fromText(f"host{number}.example.org"): 0 for number in range(7)}
         sizes: list[int] = []
         while sizes[-1:] != [0]:
             batch = store.drain()
             sizes.append(len(batch))
-            self.assertLessEqual(len(batch), 65536)
+            self.assertLessEqual(len(batch), storeModule.DRAIN_LIMIT)
             self.assertEqual(sum(batch.hits.values()), len(batch))
             for number, hits in batch.hits.items():
                 total[batch.entries[number].qname] += hits
         self.assertEqual(sum(total.values()), store.counters()["hits"])
-        self.assertEqual(total[fromText("host3.example.org")], 10000)
-        self.assertEqual(total[fromText("host0.example.org")], 20000)
+        self.assertEqual(total[fromText("host3.example.org")], 2500)
+        self.assertEqual(total[fromText("host0.example.org")], 5000)
 
     def test_badBounds(self) -> None:
         """
