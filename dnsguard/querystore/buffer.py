@@ -45,11 +45,11 @@ _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
 
 def octetsFor(capacity: int) -> int:
     """
-    Give a bound in octets for a number of rows: enough for all of them if most
-    share their texts, and for some ten thousands if none do. Blocks are taken
-    out long before, unless the store and the spool are slow.
+    Give a bound in octets for a number of rows: room for all of them, and for
+    some ten thousand different texts. Blocks are taken out long before, unless
+    the store and the spool are slow.
     """
-    return capacity * 2 * ROW.size + (8 << 20)
+    return capacity * ROW.size + (8 << 20)
 
 
 class RowBuffer:

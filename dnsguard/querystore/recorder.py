@@ -20,7 +20,7 @@ from dnsguard.querystore.buffer import RowBuffer
 
 __all__ = ["Exclusions", "Identities", "QueryRecorder"]
 
-BLOCK_OCTETS = 1 << 20
+BLOCK_OCTETS = 4 << 20
 """Octets in the buffer that are made a block of without waiting for more."""
 
 

@@ -146,8 +146,8 @@ cache lookup and of writing, then the protocol.
 SKIP = 0xFFFFFFFF
 """In place of a row's client or fact: leave the row out."""
 
-FRAGMENT_OVERHEAD = 64
-"""Octets that a fragment takes in memory besides its own."""
+FRAGMENT_OVERHEAD = 192
+"""Octets that a fragment takes in memory besides its own, its place in tables included."""
 
 MAX_TEXT = 1200
 """Octets in one text; a name of 255 octets all escaped has 1004."""

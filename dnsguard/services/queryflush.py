@@ -28,7 +28,7 @@ __all__ = ["QueryFlushService"]
 TICK = 1.0
 """Seconds between two looks at the buffer."""
 
-WAITING_OCTETS = 4 << 20
+WAITING_OCTETS = 8 << 20
 """Octets of blocks that wait in memory; from there on rows wait in the buffer."""
 
 STOP_SECONDS = 5.0
