@@ -153,7 +153,7 @@ class RowBuffer:
             event.writeSeconds,
             client,
             fact,
-            _PROTOCOL_NUMBERS[query.transport.value],
+            _PROTOCOL_NUMBERS[query.transport._value_],
         )
         self.recorded += 1
 
@@ -233,7 +233,7 @@ class RowBuffer:
             query.qname,
             query.type,
             query.cls,
-            answer.outcome.value,
+            answer.outcome._value_,
             answer.rCode if event.replySize else None,
             query.asker.groupID,
             answer.attribution,

@@ -343,7 +343,8 @@ class Block:
             len(instance),
             len(body),
         )
-        return header + body + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(header)))
+        checksum = _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(header)))
+        return b"".join((header, body, checksum))
 
     @classmethod
     def decode(cls, octets: bytes) -> Block:
@@ -359,7 +360,7 @@ class Block:
             raise BrokenBlock("not a block of this version")
         body = octets[_HEADER.size : -_CHECKSUM.size]
         (checksum,) = _CHECKSUM.unpack_from(octets, len(octets) - _CHECKSUM.size)
-        if len(body) != size or zlib.crc32(octets[: -_CHECKSUM.size]) != checksum:
+        if len(body) != size or zlib.crc32(memoryview(octets)[: -_CHECKSUM.size]) != checksum:
             raise BrokenBlock("cut short or damaged")
         lengths = struct.unpack_from(f"={clients + facts}H", body, name)
         at = name + 2 * len(lengths)

@@ -306,11 +306,10 @@ class CompiledDatagramListener:
             # There may be more; the reactor sees to others first.
             self._worker.wake()
         self._reading = True
+        udp = Transport.UDP
         try:
             for request, address, peer in misses:
-                self._door.requestReceived(
-                    request, address, Transport.UDP, partial(self._respond, peer)
-                )
+                self._door.requestReceived(request, address, udp, partial(self._respond, peer))
         finally:
             self._reading = False
             self._flush()

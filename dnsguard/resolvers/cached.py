@@ -20,6 +20,9 @@ __all__ = ["CachedAnswer", "entryOf", "freshAnswer", "staleAnswer"]
 
 _NXDOMAIN = 3
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_CACHED, _UPSTREAM = Outcome.CACHED, Outcome.UPSTREAM
+
 STALE_ANSWER = ExtendedError(3, "Stale Answer")
 STALE_NXDOMAIN = ExtendedError(19, "Stale NXDOMAIN Answer")
 """RFC 8914 §4.4 and §4.20."""
@@ -60,7 +63,7 @@ def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedA
     left = int(remaining) or 1
     answer = CachedAnswer(
         rCode=entry.rCode,
-        outcome=Outcome.CACHED,
+        outcome=_CACHED,
         wire=entry.wireWith(left),
         layout=entry.layout,
         upstream=entry.upstream,
@@ -116,8 +119,8 @@ def entryOf(
     """
     outcome = answer.outcome
     if isinstance(answer, CachedAnswer):
-        return answer.entry if outcome is Outcome.CACHED else None
-    if outcome is not Outcome.UPSTREAM and outcome is not Outcome.CACHED:
+        return answer.entry if outcome is _CACHED else None
+    if outcome is not _UPSTREAM and outcome is not _CACHED:
         return None
     wire, layout = answer.wire, answer.layout
     if wire is None or layout is None:

@@ -54,6 +54,10 @@ class Verdict(enum.Enum):
     BADVERS = "badvers"
 
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_ADMIT = Verdict.ADMIT
+
+
 def judgeHeader(request: bytes) -> Verdict:
     """
     Judge a request by its header alone, before it is scanned.
@@ -70,7 +74,7 @@ def judgeHeader(request: bytes) -> Verdict:
         # (RFC 2136 §2.2) and stateful operations (RFC 8490 §5.1.1) are for
         # servers of zones. What follows the header may have any form.
         return Verdict.NOTIMP
-    return Verdict.ADMIT
+    return _ADMIT
 
 
 def judge(layout: Layout) -> Verdict:
@@ -98,9 +102,9 @@ def judge(layout: Layout) -> Verdict:
         # (RFC 4892) are nobody's business.
         return Verdict.REFUSED
     if type < _FIRST_META and type not in (0, _OPT):
-        return Verdict.ADMIT
+        return _ADMIT
     if type > _ANY:
-        return Verdict.ADMIT
+        return _ADMIT
     if type == _ANY:
         return Verdict.MINIMAL
     # What is left isn't data that can be asked for (RFC 6895 §3.1, RFC 9824

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -35,15 +34,9 @@ from dnsguard.server.counters import ServerCounters
 from dnsguard.server.door import Respond
 from dnsguard.server.exchange import Exchange
 from dnsguard.server.failure import NOT_MINE, answerOf
+from dnsguard.server.limits import ServerLimits
 from dnsguard.server.pending import PendingQueries
-from dnsguard.server.reply import (
-    ReplyLimits,
-    badVersion,
-    compose,
-    isTruncated,
-    minimalAnswer,
-    refuse,
-)
+from dnsguard.server.reply import badVersion, compose, isTruncated, minimalAnswer, refuse
 from dnsguard.throttle import Throttle
 from dnsguard.wire.edns import ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
@@ -59,27 +52,16 @@ _TOO_MANY = ExtendedError(0, "too many queries are waiting")
 _TOO_LATE = ExtendedError(0, "no answer in time")
 _REFUSALS = {Verdict.FORMERR: dns.EFORMAT, Verdict.NOTIMP: dns.ENOTIMP}
 
-_ASKED = (Verdict.ADMIT, Verdict.MINIMAL, Verdict.REFUSED)
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_ADMIT, _DROP, _MINIMAL = Verdict.ADMIT, Verdict.DROP, Verdict.MINIMAL
+_UPSTREAM = Outcome.UPSTREAM
+_UDP = Transport.UDP
+
+_ASKED = (_ADMIT, _MINIMAL, Verdict.REFUSED)
 """What is a query to the observers, if not always to the chain."""
 
 _LOG_SECONDS = 60.0
 """The least time between two log entries for the same kind of failure."""
-
-
-@attrs.frozen
-class ServerLimits:
-    """
-    What one server does at most.
-
-    @ivar replies: The limits of replies.
-    @ivar pending: How many queries may wait for their answers. Those that
-        are answered at once don't count and are always answered.
-    @ivar answerSeconds: How long a query may wait; needs a clock.
-    """
-
-    replies: ReplyLimits = attrs.field(factory=ReplyLimits)
-    pending: int = 10_000
-    answerSeconds: float = 20.0
 
 
 class Corridor:
@@ -154,7 +136,7 @@ class Corridor:
         Scan and judge one request, and see that it is answered.
         """
         verdict = judgeHeader(request)
-        if verdict is Verdict.DROP:
+        if verdict is _DROP:
             self.counters.dropped += 1
             return False
         replies = self.limits.replies
@@ -162,18 +144,18 @@ class Corridor:
         try:
             layout = scan(request)
         except (MalformedMessage, InvalidOPT) as reason:
-            if verdict is Verdict.ADMIT:
+            if verdict is _ADMIT:
                 self.counters.malformed += 1
                 hasOPT = isinstance(reason, InvalidOPT)
                 respond(refuse(request, dns.EFORMAT, replies, hasOPT=hasOPT))
                 return True
-        if verdict is Verdict.ADMIT and layout is not None:
+        if verdict is _ADMIT and layout is not None:
             verdict = judge(layout)
             if verdict in _ASKED:
                 exchange = self._exchange(request, layout, address, transport, respond)
-                if verdict is Verdict.ADMIT:
+                if verdict is _ADMIT:
                     self._ask(exchange)
-                elif verdict is Verdict.MINIMAL:
+                elif verdict is _MINIMAL:
                     self._finish(exchange, minimalAnswer(exchange.query))
                 else:
                     self._finish(exchange, _REFUSED)
@@ -388,7 +370,7 @@ class Corridor:
         next query at once, and is kept.
         """
         query = exchange.query
-        if query.transport is not Transport.UDP or exchange.answering is not None:
+        if query.transport is not _UDP or exchange.answering is not None:
             return
         if self._policies is not None and self._policies.current is not exchange.policy:
             return
@@ -398,7 +380,7 @@ class Corridor:
             query.qname,
             query.type,
             query.cls,
-            Outcome.CACHED if outcome is Outcome.UPSTREAM else outcome,
+            Outcome.CACHED if outcome is _UPSTREAM else outcome,
             answer.rCode,
             "" if view is None else view.groupID,
             answer.attribution,

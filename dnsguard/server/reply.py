@@ -57,6 +57,9 @@ _OPT_TYPE = 41
 _BADVERS = 16
 _OPCODE = 0x7800
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_UDP = Transport.UDP
+
 _FOREIGN = (Outcome.CACHED, Outcome.STALE, Outcome.UPSTREAM)
 """Outcomes whose TTLs come from somebody else, so that the client's cap holds for them."""
 
@@ -251,7 +254,7 @@ def _room(transport: Transport, edns: EDNS | None, limits: ReplyLimits) -> int:
     """
     The octets a reply may have.
     """
-    if transport is not Transport.UDP:
+    if transport is not _UDP:
         return MAX_MESSAGE
     if edns is None:
         return LEAST_PAYLOAD
@@ -269,7 +272,7 @@ def _opt(edns: EDNS, rCode: int, transport: Transport, limits: ReplyLimits) -> b
     options = b""
     if (
         limits.keepaliveSeconds is not None
-        and transport is not Transport.UDP
+        and transport is not _UDP
         and any(code == KEEPALIVE_OPTION for code, _ in edns.options)
     ):
         # RFC 7828 §3.2.2: in units of 100 milliseconds, and never over UDP.

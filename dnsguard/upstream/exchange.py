@@ -44,6 +44,9 @@ who ask give up after about five."""
 VALIDATION_FAILED = frozenset([1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 25, 27])
 """Extended errors that blame DNSSEC (RFC 8914 §4)."""
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_PARALLEL, _UPSTREAM = Strategy.PARALLEL, Outcome.UPSTREAM
+
 OTHER = 0
 NO_REACHABLE_AUTHORITY = 22
 NETWORK_ERROR = 23
@@ -143,7 +146,7 @@ class Exchange:
         Ask the first upstream, or all.
         """
         selector = self.group.selector
-        if selector.strategy is not Strategy.PARALLEL:
+        if selector.strategy is not _PARALLEL:
             self._askNext(now)
             return
         attempts = [
@@ -284,7 +287,7 @@ def _answer(reply: Reply, upstream: str) -> Answer:
     if code == dns.OK or code == dns.ENAME:
         return Answer(
             rCode=code,
-            outcome=Outcome.UPSTREAM,
+            outcome=_UPSTREAM,
             wire=reply.wire,
             layout=reply.layout,
             upstream=upstream,
