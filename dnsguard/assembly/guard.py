@@ -55,6 +55,7 @@ from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
+from dnsguard.services.heap import tuneHeap
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
@@ -443,6 +444,7 @@ def makeService(config: Config, reactor: Any) -> Guard:
     @raise InvalidPolicy: The configuration can't be put into force: all that is
         wrong with it.
     """
+    tuneHeap()
     try:
         return Guard(config, reactor)
     except (PolicyError, InvalidPolicy):

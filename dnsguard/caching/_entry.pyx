@@ -39,7 +39,7 @@ cdef extern from "../wire/scan.h" nogil:
 
 
 cdef enum:
-    OVERHEAD = 450
+    OVERHEAD = 200
     OK = 0
     NXDOMAIN = 3
     ANY = 255
@@ -79,12 +79,13 @@ cdef bytes normalised(bytes message, const dg_scan *found, int rCode, bint authe
     cdef uint32_t additional = found.counts[3]
     cdef bytes normal
     cdef uint8_t *out
+    cdef size_t at
     if found.optEnd:
         if <Py_ssize_t>found.optEnd != size:
             return None
         size = found.optStart
         additional -= 1
-    elif dg_two(wire) == 0 and dg_two(wire + 2) == flags:
+    elif dg_two(wire) == 0 and dg_two(wire + 2) == flags and isLower(wire, found.nameEnd):
         return message
     normal = PyBytes_FromStringAndSize(<const char *>wire, size)
     out = <uint8_t *>PyBytes_AS_STRING(normal)
@@ -93,7 +94,22 @@ cdef bytes normalised(bytes message, const dg_scan *found, int rCode, bint authe
     out[3] = flags & 0xFF
     out[10] = additional >> 8
     out[11] = additional & 0xFF
+    for at in range(DG_HEADER, found.nameEnd):
+        # Lengths of labels are below the letters.
+        if 65 <= out[at] <= 90:
+            out[at] += 32
     return normal
+
+
+cdef bint isLower(const uint8_t *wire, size_t nameEnd) noexcept:
+    """
+    Is a message's question in lower case?
+    """
+    cdef size_t at
+    for at in range(DG_HEADER, nameEnd):
+        if 65 <= wire[at] <= 90:
+            return False
+    return True
 
 
 @cython.no_gc

@@ -28,7 +28,7 @@ __all__ = ["OVERHEAD", "CompiledEntry", "Entry", "makeEntry", "restoreEntry", "r
 
 OVERHEAD = 1000
 """
-Octets an entry takes besides its message: objects, key, place in the queue; 450
+Octets an entry takes besides its message: objects, key, place in the queue; 200
 if it is compiled. Measured with C{tracemalloc} over answers of four records on CPython 3.11.
 """
 
@@ -41,8 +41,8 @@ class Entry:
     """
     One cached answer.
 
-    @ivar wire: The message: id 0, one question, no OPT record (it is
-        hop-by-hop), TTLs as received, flags normalised.
+    @ivar wire: The message: id 0, one question in lower case, no OPT record
+        (it is hop-by-hop), TTLs as received, flags normalised.
     @ivar layout: The scan of C{wire}.
     @ivar rCode: NOERROR or NXDOMAIN; nothing else is kept.
     @ivar authenticData: Did a validator vouch for it?
@@ -291,8 +291,8 @@ def _normalised(
     wire: bytes, layout: Layout, rCode: int, authenticData: bool
 ) -> tuple[bytes, Layout] | None:
     """
-    Take the OPT record out and write id and flags anew, so that an answer has
-    one form however it came.
+    Take the OPT record out, write id and flags anew and the question in lower
+    case, so that an answer has one form however it came.
     """
     questions, answers, authorities, additionals = layout.counts
     end = layout.size
@@ -305,9 +305,11 @@ def _normalised(
         return None
     counts = (questions, answers, authorities, additionals)
     flags = QR | RD | RA | (AD if authenticData else 0) | rCode
-    if layout.flags == flags and layout.id == 0 and layout.opt is None:
+    nameEnd = HEADER_SIZE + len(layout.name)
+    isNormal = layout.flags == flags and layout.id == 0 and layout.opt is None
+    if isNormal and wire[HEADER_SIZE:nameEnd] == layout.name:
         return wire, layout
     changed = layout._replace(
         id=0, flags=flags, counts=counts, opt=None, optLast=False, edns=None, size=end
     )
-    return HEADER.pack(0, flags, *counts) + wire[HEADER_SIZE:end], changed
+    return HEADER.pack(0, flags, *counts) + layout.name + wire[nameEnd:end], changed

@@ -6,7 +6,8 @@ A bounded mapping that evicts by SIEVE (Zhang et al., NSDI 2024).
 Entries stand in a queue in the order they came. A hit only marks its entry; a
 hand walks from the oldest entry to the newest one, takes marks away and evicts
 the first entry without a mark, so that names asked for once go early and a hit
-costs no relinking. The queue is bounded in entries and in octets.
+costs no relinking. The queue is bounded in entries and in octets. The compiled
+twin, for the keys of answers, is L{dnsguard.caching._sieve}.
 
 New entries come without a mark, as in the paper. When they come with one, a
 name asked for once lives a whole round of the hand and pushes out others: over
@@ -17,10 +18,12 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from dnsguard.caching.key import Key
+
 try:
-    from dnsguard.caching._sieve import CompiledSieve  # type: ignore[import-not-found]
+    from dnsguard.caching._sieve import CompiledSieve
 except ImportError:  # Built where there was no compiler.
-    CompiledSieve = None
+    CompiledSieve = None  # type: ignore[assignment,misc]
 
 __all__ = ["CompiledSieve", "Sieve", "newSieve"]
 
@@ -229,9 +232,11 @@ class Sieve(Generic[K, V]):
         self.bytes -= node.size
 
 
-def newSieve(maxEntries: int, maxBytes: int) -> Sieve[K, V]:
+def newSieve(maxEntries: int, maxBytes: int) -> Sieve[Key, V]:
     """
-    Make an empty L{Sieve}, or its compiled twin where there is one.
+    Make an empty L{Sieve} for the keys of answers: the compiled twin, which is
+    for them alone, where there is one.
     """
-    made: Sieve[K, V] = (CompiledSieve or Sieve)(maxEntries, maxBytes)
-    return made
+    if CompiledSieve is not None:
+        return CompiledSieve(maxEntries, maxBytes)
+    return Sieve(maxEntries, maxBytes)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.rows import (
+    FRAGMENT_OVERHEAD,
     PROTOCOLS,
     ROW,
     SKIP,
@@ -37,9 +38,18 @@ try:
 except ImportError:
     from dnsguard.querystore.encoding import appendRow, translate
 
-__all__ = ["RowBuffer"]
+__all__ = ["RowBuffer", "octetsFor"]
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
+
+
+def octetsFor(capacity: int) -> int:
+    """
+    Give a bound in octets for a number of rows: room for all of them, and for
+    some ten thousand different texts. Blocks are taken out long before, unless
+    the store and the spool are slow.
+    """
+    return capacity * ROW.size + (8 << 20)
 
 
 class RowBuffer:
@@ -72,12 +82,12 @@ class RowBuffer:
         @param sampleRate: The share of queries recorded.
         @param instance: This server's name.
         @param maxOctets: A bound for rows and shared texts together; 0 means
-            256 octets a row.
+            what L{octetsFor} says.
         @param upstreamTransport: Tells how an upstream is spoken to.
         """
         self.capacity = capacity
         self.recorded = self.dropped = self.leftOut = 0
-        self._maxOctets = maxOctets or capacity * 256
+        self._maxOctets = maxOctets or octetsFor(capacity)
         self._clientOf = clientOf
         self._nameOf = nameOf
         self._excludesName = excludesName
@@ -292,5 +302,5 @@ class RowBuffer:
         Note a fragment and give its place.
         """
         fragments.append(made)
-        self._octets += len(made) + 64
+        self._octets += len(made) + FRAGMENT_OVERHEAD
         return len(fragments) - 1

@@ -103,6 +103,13 @@ class Deliveries:
         """
         return sum(map(len, self._waiting))
 
+    @property
+    def waitingOctets(self) -> int:
+        """
+        What those take in memory.
+        """
+        return sum(block.octets for block in self._waiting)
+
     def counters(self) -> dict[str, int]:
         """
         Give the numbers to publish.

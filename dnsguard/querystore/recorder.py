@@ -20,6 +20,9 @@ from dnsguard.querystore.buffer import RowBuffer
 
 __all__ = ["Exclusions", "Identities", "QueryRecorder"]
 
+BLOCK_OCTETS = 4 << 20
+"""Octets in the buffer that are made a block of without waiting for more."""
+
 
 class Exclusions(Protocol):
     """
@@ -55,7 +58,8 @@ class QueryRecorder:
 
     @ivar buffer: The buffer.
     @ivar pressed: Called after a batch that leaves the buffer a quarter full
-        or more, so that it is emptied before it overflows.
+        or more, or with L{BLOCK_OCTETS} in it, so that it is emptied before it
+        overflows, and in pieces of which a few copies do no harm.
     """
 
     def __init__(
@@ -101,5 +105,6 @@ class QueryRecorder:
         Record a batch.
         """
         self.buffer.addReplayed(batch)
-        if self.buffer.used * 4 >= self.buffer.capacity:
+        buffer = self.buffer
+        if buffer.used * 4 >= buffer.capacity or buffer.octets >= BLOCK_OCTETS:
             self.pressed()

@@ -39,6 +39,7 @@ __all__ = [
     "COLUMNS",
     "ENCODED_COLUMNS",
     "FACT_COLUMNS",
+    "FRAGMENT_OVERHEAD",
     "PROTOCOLS",
     "ROW",
     "SKIP",
@@ -144,6 +145,9 @@ cache lookup and of writing, then the protocol.
 
 SKIP = 0xFFFFFFFF
 """In place of a row's client or fact: leave the row out."""
+
+FRAGMENT_OVERHEAD = 192
+"""Octets that a fragment takes in memory besides its own, its place in tables included."""
 
 MAX_TEXT = 1200
 """Octets in one text; a name of 255 octets all escaped has 1004."""
@@ -290,6 +294,7 @@ class Block:
     @ivar rows: Records of L{ROW}.
     @ivar clients: Client fragments.
     @ivar facts: Fact fragments.
+    @ivar octets: What it takes in memory, about.
     """
 
     id: bytes
@@ -297,6 +302,12 @@ class Block:
     rows: bytes
     clients: tuple[bytes, ...]
     facts: tuple[bytes, ...]
+    octets: int = attrs.field(init=False)
+
+    @octets.default
+    def _sum(self) -> int:
+        fragments = FRAGMENT_OVERHEAD * (len(self.clients) + len(self.facts))
+        return len(self.rows) + sum(map(len, self.clients)) + sum(map(len, self.facts)) + fragments
 
     def __len__(self) -> int:
         return len(self.rows) // ROW.size

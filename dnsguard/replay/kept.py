@@ -17,7 +17,7 @@ from dnsguard.wire.layout import MalformedMessage, scan
 
 __all__ = ["Exact", "KeptReply", "isAnswer"]
 
-_ENTRY_OVERHEAD = 1200
+_ENTRY_OVERHEAD = 1450
 """Octets that an entry costs besides its key and its reply, measured."""
 
 _TTL = struct.Struct("!I")

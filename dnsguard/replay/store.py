@@ -28,9 +28,12 @@ from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
 
 __all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
 
-DRAIN_LIMIT = 65536
-"""Records that one call of C{drain} gives at most, lest the reactor stall after
-it was busy elsewhere; the rest is given by the next calls."""
+DRAIN_LIMIT = 8192
+"""
+Records that one call of C{drain} gives at most, lest the reactor stall after it
+was busy elsewhere, and what is made of them be large; the rest is given by the
+next calls.
+"""
 
 LONGEST = 7 * 86400.0
 """Seconds that an entry is kept at most."""

@@ -78,6 +78,7 @@ typedef struct {
     dg_record *records;
     uint64_t mask;
     uint64_t dropped;
+    uint64_t base; /* the record that stands first in memory */
     uint64_t head __attribute__((aligned(64)));
     uint64_t tail __attribute__((aligned(64)));
 } dg_ring;
@@ -275,12 +276,16 @@ static inline dg_views *dg_copyViews(const dg_views *views) {
 /* Append records, all that fit. Called by the ring's one producer. */
 static inline void dg_note(dg_ring *ring, const dg_record *records, uint64_t count) {
     uint64_t head = ring->head;
-    uint64_t room = ring->mask + 1 - (head - DG_LOAD(&ring->tail, ACQUIRE));
+    uint64_t waiting = head - DG_LOAD(&ring->tail, ACQUIRE), room = ring->mask + 1 - waiting;
+    /* Begin at the front when all was taken, so that no more memory is touched
+     * than records ever waited. Nobody reads this before `head` moves. */
+    if (!waiting) DG_STORE(&ring->base, head, RELAXED);
     if (count > room) {
         DG_ADD(&ring->dropped, count - room);
         count = room;
     }
-    for (uint64_t i = 0; i < count; i++) ring->records[(head + i) & ring->mask] = records[i];
+    for (uint64_t i = 0; i < count; i++)
+        ring->records[(head - ring->base + i) & ring->mask] = records[i];
     DG_STORE(&ring->head, head + count, RELEASE);
 }
 
@@ -288,8 +293,9 @@ static inline void dg_note(dg_ring *ring, const dg_record *records, uint64_t cou
 static inline uint64_t dg_take(dg_ring *ring, dg_record *out, uint64_t most) {
     uint64_t tail = ring->tail;
     uint64_t count = DG_LOAD(&ring->head, ACQUIRE) - tail;
+    uint64_t from = tail - DG_LOAD(&ring->base, RELAXED);
     if (count > most) count = most;
-    for (uint64_t i = 0; i < count; i++) out[i] = ring->records[(tail + i) & ring->mask];
+    for (uint64_t i = 0; i < count; i++) out[i] = ring->records[(from + i) & ring->mask];
     DG_STORE(&ring->tail, tail + count, RELEASE);
     return count;
 }

@@ -28,6 +28,9 @@ __all__ = ["QueryFlushService"]
 TICK = 1.0
 """Seconds between two looks at the buffer."""
 
+WAITING_OCTETS = 8 << 20
+"""Octets of blocks that wait in memory; from there on rows wait in the buffer."""
+
 STOP_SECONDS = 5.0
 """Seconds that stopping waits for deliveries; the spool gets the rest."""
 
@@ -174,11 +177,16 @@ class QueryFlushService(Service):
         Take a block out of the buffer, unless too many rows wait already: then
         the buffer fills, and counts what it has no room for.
         """
-        if self.deliveries.waitingRows >= self._buffer.capacity and not always:
+        deliveries = self.deliveries
+        full = (
+            deliveries.waitingRows >= self._buffer.capacity
+            or deliveries.waitingOctets >= WAITING_OCTETS
+        )
+        if full and not always:
             return
         block = self._buffer.take()
         if block is not None:
-            self.deliveries.add(block)
+            deliveries.add(block)
             self._tail.offer(block)
 
     async def _maintain(self) -> None:

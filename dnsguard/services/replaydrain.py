@@ -23,7 +23,7 @@ from dnsguard.replay.store import DRAIN_LIMIT
 __all__ = ["ReplayDrainService"]
 
 
-MOST_BATCHES = 64
+MOST_BATCHES = 512
 """Batches taken at the end: more than a ring holds."""
 
 

@@ -5,7 +5,10 @@ Tests for L{dnsguard.caching.sieve}.
 
 from __future__ import annotations
 
+import sys
+from random import Random
 from typing import Any
+from unittest import skipIf
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -13,7 +16,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching import sieve
+from dnsguard.caching.key import Key
 from dnsguard.caching.sieve import CompiledSieve, Sieve, newSieve
+
+compiled: Any = sieve
+if CompiledSieve is not None:
+    from dnsguard.caching import _sieve as compiled
 
 
 class SlowSieve:
@@ -93,22 +101,63 @@ operations = st.lists(
 )
 
 
-class SieveTests(SynchronousTestCase):
+class Keyed:
     """
-    Tests for L{Sieve}.
+    A compiled sieve under the keys that the tests use.
     """
 
-    @settings(max_examples=300, deadline=None)
-    @given(operations, st.integers(1, 8), st.integers(1, 6))
-    def test_followsThePolicy(
-        self, steps: list[tuple[object, ...]], maxEntries: int, limit: int
-    ) -> None:
+    def __init__(self, maxEntries: int, maxBytes: int) -> None:
+        self.sieve: CompiledSieve[Any] = CompiledSieve(maxEntries, maxBytes)
+        self.plain: dict[bytes, Any] = {}
+
+    def keyOf(self, key: Any) -> Key:
+        text = str(key).encode("ascii")
+        name = bytes((len(text),)) + text + b"\0"
+        self.plain[name] = key
+        return name, 1, 1, 0
+
+    def get(self, key: Any) -> Any:
+        return self.sieve.get(self.keyOf(key))
+
+    def peek(self, key: Any) -> Any:
+        return self.sieve.peek(self.keyOf(key))
+
+    def put(self, key: Any, *arguments: Any) -> bool:
+        return self.sieve.put(self.keyOf(key), *arguments)
+
+    def discard(self, key: Any) -> bool:
+        return self.sieve.discard(self.keyOf(key))
+
+    def keys(self) -> list[Any]:
+        return [self.plain[name] for name, _, _, _ in self.sieve.keys()]  # noqa: SIM118
+
+    def __contains__(self, key: Any) -> bool:
+        return self.keyOf(key) in self.sieve
+
+    def __len__(self) -> int:
+        return len(self.sieve)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sieve, name)
+
+
+class SieveTests(SynchronousTestCase):
+    """
+    Tests for L{Sieve}, and for its twin in a subclass.
+
+    @cvar make: Makes one.
+    @cvar module: Where its limits are.
+    """
+
+    make: Any = Sieve
+    module: Any = sieve
+
+    def follow(self, steps: list[tuple[object, ...]], maxEntries: int, limit: int) -> None:
         """
-        Over any sequence of operations it holds, gives and evicts what a slow
-        reading of the policy does, in the same order, and keeps both bounds.
+        Do the same to a sieve and to a slow reading of the policy.
         """
-        with patch.object(sieve, "STEPS", limit):
-            fast: Sieve[int, int] = Sieve(maxEntries, 40)
+        with patch.object(sieve, "STEPS", limit), patch.object(self.module, "STEPS", limit):
+            fast = self.make(maxEntries, 40)
             slow = SlowSieve(maxEntries, 40)
             for number, (name, *arguments) in enumerate(steps):
                 if name == "put":
@@ -120,11 +169,22 @@ class SieveTests(SynchronousTestCase):
                 self.assertLessEqual(len(fast), maxEntries)
                 self.assertLessEqual(fast.bytes, 40)
 
+    @settings(max_examples=300, deadline=None)
+    @given(operations, st.integers(1, 8), st.integers(1, 6))
+    def test_followsThePolicy(
+        self, steps: list[tuple[object, ...]], maxEntries: int, limit: int
+    ) -> None:
+        """
+        Over any sequence of operations it holds, gives and evicts what a slow
+        reading of the policy does, in the same order, and keeps both bounds.
+        """
+        self.follow(steps, maxEntries, limit)
+
     def test_hitSavesFromEviction(self) -> None:
         """
         An entry that was hit survives one that wasn't, however old it is.
         """
-        cache: Sieve[str, int] = Sieve(3, 100)
+        cache = self.make(3, 100)
         for key in "abc":
             cache.put(key, 1, 1)
         cache.get("a")
@@ -136,7 +196,7 @@ class SieveTests(SynchronousTestCase):
         """
         Looking at an entry without asking for it doesn't save it.
         """
-        cache: Sieve[str, int] = Sieve(2, 100)
+        cache = self.make(2, 100)
         cache.put("a", 1, 1)
         cache.put("b", 2, 1)
         self.assertEqual(cache.peek("a"), 1)
@@ -148,7 +208,7 @@ class SieveTests(SynchronousTestCase):
         """
         The bound in octets holds: one large entry takes the place of several.
         """
-        cache: Sieve[str, int] = Sieve(100, 10)
+        cache = self.make(100, 10)
         for key in "abcde":
             cache.put(key, 1, 2)
         self.assertTrue(cache.put("f", 1, 7))
@@ -160,7 +220,7 @@ class SieveTests(SynchronousTestCase):
         An entry larger than the cache isn't kept and pushes nothing out, but
         the outdated one for its key goes.
         """
-        cache: Sieve[str, int] = Sieve(100, 10)
+        cache = self.make(100, 10)
         cache.put("a", 1, 2)
         cache.put("b", 1, 2)
         self.assertFalse(cache.put("a", 2, 11))
@@ -171,7 +231,7 @@ class SieveTests(SynchronousTestCase):
         """
         An entry that grows in place pushes out others, never itself.
         """
-        cache: Sieve[str, int] = Sieve(100, 10)
+        cache = self.make(100, 10)
         for key in "abc":
             cache.put(key, 1, 3)
         cache.put("a", 2, 10)
@@ -183,8 +243,8 @@ class SieveTests(SynchronousTestCase):
         However many entries were hit, one eviction takes away no more than so
         many marks.
         """
-        with patch.object(sieve, "STEPS", 2):
-            cache: Sieve[int, int] = Sieve(5, 100)
+        with patch.object(self.module, "STEPS", 2):
+            cache = self.make(5, 100)
             for key in range(5):
                 cache.put(key, key, 1)
                 cache.get(key)
@@ -195,7 +255,7 @@ class SieveTests(SynchronousTestCase):
         """
         A cleared cache is empty, says how much it dropped, and can be used.
         """
-        cache: Sieve[str, int] = Sieve(2, 100)
+        cache = self.make(2, 100)
         for key in "abc":
             cache.put(key, 1, 5)
         self.assertEqual(cache.clear(), 2)
@@ -209,12 +269,12 @@ class SieveTests(SynchronousTestCase):
         A cache made smaller comes down to its bounds with the next insertions,
         so many entries at a time; one made larger has room at once.
         """
-        cache: Sieve[int, int] = Sieve(100, 1000)
+        cache = self.make(100, 1000)
         for key in range(100):
             cache.put(key, key, 1)
         cache.resize(10, 1000)
         self.assertEqual(len(cache), 100)
-        with patch.object(sieve, "EVICTIONS", 50):
+        with patch.object(self.module, "EVICTIONS", 50):
             cache.put(100, 1, 1)
             self.assertEqual(len(cache), 51)
             cache.put(100, 1, 1)
@@ -229,89 +289,136 @@ class SieveTests(SynchronousTestCase):
         """
         A cache without room is a mistake.
         """
-        self.assertRaises(ValueError, Sieve, 0, 1)
-        self.assertRaises(ValueError, Sieve, 1, 0)
+        self.assertRaises(ValueError, self.make, 0, 1)
+        self.assertRaises(ValueError, self.make, 1, 0)
 
-
-class CompiledSieveTests(SynchronousTestCase):
-    """
-    Tests for L{dnsguard.caching._sieve.CompiledSieve}.
-    """
-
-    if CompiledSieve is None:
-        skip = "there are no compiled twins here"
-
-    def state(self, held: Any) -> tuple[object, ...]:
+    def test_untouched(self) -> None:
         """
-        All that can be seen of a cache.
+        An entry replaced by something nobody asked for gets no mark by it.
         """
-        keys = held.keys()
-        return (
-            len(held),
-            held.bytes,
-            held.evictions,
-            sorted(keys),
-            [held.peek(key) for key in sorted(keys)],
-        )
+        cache = self.make(2, 100)
+        for key in "ab":
+            cache.put(key, 1, 1)
+        cache.put("a", 2, 1, False)
+        cache.put("c", 1, 1)
+        self.assertEqual(cache.keys(), ["b", "c"])
+
+
+class Message:
+    """
+    A value with a message, as entries have one.
+    """
+
+    def __init__(self, wire: bytes) -> None:
+        self.wire = wire
+
+
+@skipIf(CompiledSieve is None, "the compiled sieve isn't built")
+class CompiledSieveTests(SieveTests):
+    """
+    Tests for L{CompiledSieve}.
+    """
+
+    make = Keyed
+    module = compiled
 
     @settings(max_examples=300, deadline=None)
-    @given(
-        st.integers(1, 6),
-        st.integers(1, 60),
-        st.lists(
-            st.tuples(
-                st.sampled_from(["get", "peek", "put", "put", "discard", "clear", "resize"]),
-                st.integers(0, 9),
-                st.integers(0, 30),
-            ),
-            max_size=60,
-        ),
-    )
-    def test_likeTheOther(
-        self, maxEntries: int, maxBytes: int, steps: list[tuple[str, int, int]]
+    @given(operations, st.integers(1, 8), st.integers(1, 6))
+    def test_followsThePolicy(
+        self, steps: list[tuple[object, ...]], maxEntries: int, limit: int
     ) -> None:
         """
-        Whatever is done to it, it holds, gives and pushes out what one in
-        Python does.
+        So does the compiled one.
         """
-        one: Any = Sieve(maxEntries, maxBytes)
-        other: Any = CompiledSieve(maxEntries, maxBytes)
-        for number, (step, key, size) in enumerate(steps):
-            arguments = {
-                "put": (key, number, size, bool(number % 3)),
-                "clear": (),
-                "resize": (key + 1, size + 1),
-            }.get(step, (key,))
-            self.assertEqual(
-                getattr(one, step)(*arguments), getattr(other, step)(*arguments), step
-            )
-            self.assertEqual(self.state(one), self.state(other))
-            self.assertEqual(key in one, key in other)
+        self.follow(steps, maxEntries, limit)
 
-    def test_handStopsAfterItsSteps(self) -> None:
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 1 << 30), st.integers(1, 300), st.integers(5, 1000))
+    def test_twins(self, seed: int, maxEntries: int, maxBytes: int) -> None:
         """
-        The hand takes away no more marks than it may, and a smaller cache
-        comes down by no more at a time.
+        Over long sequences of operations, with many names and a table that
+        grows, it does what its twin does.
         """
-        states = []
-        makers: list[Any] = [Sieve, CompiledSieve]
-        for make in makers:
-            held = make(3000, 3000)
-            for key in range(3000):
-                held.put(key, key, 1)
-                held.get(key)
-            held.put(-1, 0, 1)
-            held.resize(1000, 1000)
-            held.put(-2, 0, 1)
-            states.append(self.state(held))
-        self.assertEqual(*states)
+        random = Random(seed)
+        both: list[Any] = [CompiledSieve(maxEntries, maxBytes), Sieve(maxEntries, maxBytes)]
+        for number in range(800):
+            key = (b"\x03%03d\0" % random.randrange(400), random.choice((1, 28)), 1, 0)
+            name = random.choice(("put", "put", "put", "get", "get", "discard", "__contains__"))
+            arguments = (number, random.randrange(6)) if name == "put" else ()
+            done = [getattr(each, name)(key, *arguments) for each in both]
+            self.assertEqual(done[0], done[1])
+        compiled, plain = both
+        self.assertEqual(compiled.keys(), plain.keys())
+        self.assertEqual(
+            (len(compiled), compiled.bytes, compiled.evictions),
+            (len(plain), plain.bytes, plain.evictions),
+        )
 
-    def test_bounds(self) -> None:
+    def test_allPartsOfAKeyCount(self) -> None:
         """
-        One without room can't be made.
+        Keys that differ in name, type, class or flags are different keys.
         """
-        self.assertRaises(ValueError, CompiledSieve, 0, 1)
-        self.assertRaises(ValueError, CompiledSieve, 1, 0)
+        keys = [(b"\1a\0", 1, 1, 0), (b"\1b\0", 1, 1, 0), (b"\1a\0", 28, 1, 0)]
+        keys += [(b"\1a\0", 1, 3, 0), (b"\1a\0", 1, 1, 3), (b"\0", 65535, 65535, 1)]
+        cache: CompiledSieve[int] = CompiledSieve(100, 100)
+        for number, key in enumerate(keys):
+            cache.put(key, number, 1)
+        self.assertEqual(list(map(cache.get, keys)), list(range(len(keys))))
+        self.assertEqual(cache.keys(), keys)
+
+    def test_nameInTheMessage(self) -> None:
+        """
+        A name that stands in the value's message isn't held again; one that
+        doesn't is, and a value may take the place of the other kind.
+        """
+        name = b"\3www\7example\3org\0"
+        key = (name, 1, 1, 0)
+        with_, without = Message(bytes(12) + name), Message(bytes(12) + name.upper())
+        cache: CompiledSieve[Message] = CompiledSieve(100, 100)
+        held = sys.getrefcount(name)
+        for value, more in [(with_, 0), (without, 1), (with_, 0), (Message(b"short"), 1)]:
+            cache.put(key, value, 1)
+            self.assertIs(cache.get(key), value)
+            self.assertEqual(sys.getrefcount(name) - held, more)
+            self.assertEqual(cache.keys(), [key])
+
+    def test_letsGo(self) -> None:
+        """
+        Nothing is held of what was evicted, replaced, discarded or cleared, or
+        was in a sieve that is gone.
+        """
+        value = Message(b"")
+        held = sys.getrefcount(value)
+        cache: CompiledSieve[Message] = CompiledSieve(2, 100)
+        for letter in b"abcabc":
+            cache.put((b"\1%c\0" % letter, 1, 1, 0), value, 1)
+        self.assertEqual(sys.getrefcount(value) - held, 2)
+        cache.discard(cache.keys()[0])
+        self.assertEqual(sys.getrefcount(value) - held, 1)
+        cache.clear()
+        self.assertEqual(sys.getrefcount(value) - held, 0)
+        cache.put((b"\0", 1, 1, 0), value, 1)
+        del cache
+        self.assertEqual(sys.getrefcount(value) - held, 0)
+
+    def test_wrongKeys(self) -> None:
+        """
+        What can't be a key raises, and nothing is kept.
+        """
+        cache: CompiledSieve[int] = CompiledSieve(2, 100)
+        self.assertRaises(TypeError, cache.put, "a", 1, 1)
+        self.assertRaises(TypeError, cache.get, (1, 2, 3, 4))
+        self.assertRaises(OverflowError, cache.put, (b"\0", 65536, 1, 0), 1, 1)
+        self.assertRaises(ValueError, cache.put, (bytes(256), 1, 1, 0), 1, 1)
+        self.assertRaises(ValueError, cache.get, (b"\0",))
+        self.assertRaises(ValueError, cache.get, (None, 1, 1, 0))
+        self.assertEqual(len(cache), 0)
+
+    def test_sameLimits(self) -> None:
+        """
+        Both go by the same limits.
+        """
+        self.assertEqual((compiled.STEPS, compiled.EVICTIONS), (sieve.STEPS, sieve.EVICTIONS))
 
     def test_isChosen(self) -> None:
         """

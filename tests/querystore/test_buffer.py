@@ -15,8 +15,10 @@ from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.anonymize import Anonymity, Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.query import Transport
+from dnsguard.querystore import recorder as recorderModule
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.recorder import QueryRecorder
+from dnsguard.wire.names import fromText
 from tests.support.events import NOON, answerOf, entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
 
@@ -128,6 +130,30 @@ class RowBufferTests(SynchronousTestCase):
         block = buffer.take()
         assert block is not None
         self.assertEqual((len(block), len(block.facts), len(block.clients)), (200, 3, 5))
+
+    def test_factsAreEncodedOnce(self) -> None:
+        """
+        What was made of an entry is kept with it for the next block; so is
+        that it is left out.
+        """
+        asked: list[bytes] = []
+
+        def excludes(qname: bytes) -> bool:
+            asked.append(qname)
+            return qname == fromText("out.example.org")
+
+        buffer = RowBuffer(100, excludesName=excludes)
+        entries = {1: entryFor("in.example.org"), 2: entryFor("out.example.org")}
+        for _ in range(3):
+            batch = FakeReplayBatch(entries)
+            for number in entries:
+                batch.add(number, "192.0.2.1")
+            buffer.addReplayed(batch)
+            block = buffer.take()
+            assert block is not None
+            self.assertEqual([row[4] for row in block.tuples()], ["in.example.org"])
+            self.assertIs(block.facts[0], entries[1].row)
+        self.assertEqual(asked, [entry.qname for entry in entries.values()])
 
     def test_entryNumberIsGivenAgain(self) -> None:
         """
@@ -265,6 +291,21 @@ class QueryRecorderTests(SynchronousTestCase):
         self.assertEqual(calls, [])
         recorder.queriesReplayed(batch)
         self.assertEqual(calls, [6])
+
+    def test_pressureOfTexts(self) -> None:
+        """
+        So does one that leaves a block's worth of octets, however few rows.
+        """
+        recorder = QueryRecorder(1000, Exclusion(), Anonymizer())
+        calls: list[int] = []
+        recorder.pressed = lambda: calls.append(recorder.buffer.used)
+        batch = FakeReplayBatch({1: entryFor()})
+        batch.add(1, "192.0.2.1")
+        recorder.queriesReplayed(batch)
+        self.patch(recorderModule, "BLOCK_OCTETS", recorder.buffer.octets + 32)
+        self.assertEqual(calls, [])
+        recorder.queriesReplayed(batch)
+        self.assertEqual(calls, [2])
 
     def test_oddSampleRate(self) -> None:
         """

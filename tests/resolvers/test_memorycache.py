@@ -455,7 +455,7 @@ class HousekeepingTests(SynchronousTestCase):
         self.clock.advance(150)
         cache.answer(held)
         found = attrs.asdict(cache.statistics)
-        self.assertGreater(found.pop("bytes"), 3 * 500)
+        self.assertGreater(found.pop("bytes"), 3 * 200)
         self.assertEqual(
             found,
             {

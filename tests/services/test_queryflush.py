@@ -27,6 +27,7 @@ from dnsguard.querystore.recorder import QueryRecorder
 from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
+from dnsguard.services import queryflush
 from dnsguard.services.queryflush import QueryFlushService
 from tests.support.events import eventOf
 from tests.support.threads import PromptPool, PromptReactor
@@ -251,6 +252,28 @@ class QueryFlushTests(SynchronousTestCase):
         self.record(20)
         self.recorder.pressed()
         self.expect(20)
+
+    def test_waitingIsBoundedInOctets(self) -> None:
+        """
+        When the blocks that wait take their octets, rows stay in the buffer,
+        and are stored after them.
+        """
+        self.patch(queryflush, "WAITING_OCTETS", 1000)
+        with capturedLogs():
+            self.begin(None)
+            self.store.mode = "refuse"
+            for _ in range(20):
+                self.record(2)
+                self.recorder.pressed()
+        waiting = self.service.deliveries.waitingOctets
+        self.assertGreaterEqual(waiting, 1000)
+        self.assertLess(waiting, 1500)
+        self.assertGreater(self.recorder.buffer.used, 10)
+        self.expectSum()
+        self.store.mode = "take"
+        self.pass_(60)
+        self.expect(40)
+        self.expectSum()
 
     def test_outage(self) -> None:
         """
