@@ -93,13 +93,16 @@ class OptionalBuild(build_ext):
     """
 
     def finalize_options(self):
-        # An editable install is in place, too, if it doesn't say so.
-        if not (self.inplace or self.editable_mode):
+        if not self.inplace:
             self.distribution.ext_modules.extend(compiledModules())
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
     def run(self):
+        # An editable install is in place, too, and says so only now.
+        if getattr(self, "editable_mode", False):
+            names = {f"dnsguard.{module.replace('/', '.')}" for module in MODULES.split()}
+            self.extensions = [each for each in self.extensions if each.name not in names]
         try:
             super().run()
         except Exception as reason:
