@@ -193,7 +193,7 @@ class ClickHouseFlushTests(FlushTestCase):
         for _ in range(10):
             self.record()
             await self.wait(INTERVAL)
-        self.assertGreater(self.service.counters()["spooled_rows"], 0)
+        await self.until(lambda: self.service.counters()["spooled_rows"] > 0)
         self.server.start()
         await self.expectAll()
         self.assertEqual(self.service.counters()["dropped_events"], 0)
