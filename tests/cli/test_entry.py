@@ -188,7 +188,9 @@ class CommandTests(SynchronousTestCase):
         for name in COMMANDS:
             self.assertIn(f"\n  {name} ", done.stdout)
         *_, modules, heavy = done.stdout.splitlines()
-        self.assertEqual(modules, "['dnsguard', 'dnsguard.cli', 'dnsguard.cli.entry', 'dnsguard.pure']")
+        self.assertEqual(
+            modules, "['dnsguard', 'dnsguard.cli', 'dnsguard.cli.entry', 'dnsguard.pure']"
+        )
         self.assertEqual(heavy, "False False")
 
     def test_module(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,6 +62,8 @@ class WithoutOPTTests(SynchronousTestCase):
         marker = dns.RRHeader(b"", dns.OPT, 1232, 0, payload)
         message.additional = [*names[:place], marker, *names[place:]]
         octets = message.toStr()
+        # Twisted writes pointers that point elsewhere beyond that.
+        assume(len(octets) < 0x4000)
         message.additional = names
         stripped = withoutOPT(octets, scan(octets))
         found, expected = dns.Message(), dns.Message()
