@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -31,11 +31,11 @@ from dnsguard.assembly.listeners import (
     streamLimits,
 )
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
-from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.metrics import makeExposition
+from dnsguard.assembly.notes import Notes
 from dnsguard.assembly.observers import Observers
 from dnsguard.assembly.problems import problemsOf
-from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
+from dnsguard.assembly.querystore import QueryStore, exclusion
 from dnsguard.assembly.redis import Redis, changedRedis, makeRedis
 from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
@@ -43,13 +43,12 @@ from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSp
 from dnsguard.config.model import Config
 from dnsguard.control.service import ControlService
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
+from dnsguard.interfaces import IAnswerStore, IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
-from dnsguard.server.address import pack
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
@@ -83,12 +82,11 @@ class Guard(MultiService):
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
     @ivar control: The control API, if it is served.
-    @ivar queryStore: The query store, unless there is none.
+    @ivar notes: What is written down of queries.
     @ivar rebuilds: How often a policy was made anew, and published.
     @ivar reactor: The reactor.
     @ivar observers: Those who are told of queries.
     @ivar lag: Measures how late the reactor is.
-    @ivar requestLog: Writes queries down, unless it is switched off.
     @ivar exposition: All that is published of the server.
     """
 
@@ -139,15 +137,12 @@ class Guard(MultiService):
 
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
-        self._noting: list[IService] = []
-        self.queryStore: QueryStore | None = None
-        self.requestLog: RequestLog | None = None
         self.observers = Observers(self.server, self.forwarder, self.caches)
         self.exposition = makeExposition(self)
         self.lag = ReactorLagService(reactor)
         self.lag.setServiceParent(self)
-        self._note(config)
-        self._startNoting()
+        self.notes = Notes(config, reactor, self.observers, self.policies, now)
+        self.notes.setServiceParent(self)
         self.observers.configure(config)
         if self.redis is not None:
             self.redis.service.setServiceParent(self)
@@ -214,39 +209,19 @@ class Guard(MultiService):
             config, self.policies, self.forwarder, self._reactor, self.caches, self._store
         )
 
-    def _note(self, config: Config) -> list[IService]:
+    @property
+    def queryStore(self) -> QueryStore | None:
         """
-        Log and store queries from now on as a configuration says.
+        The query store, unless there is none.
+        """
+        return self.notes.queryStore
 
-        @return: What noted them before, and is still to be stopped; until then
-            the new ones wait, with what they are told.
-        @raise PolicyError: What is to be left out can't be read.
+    @property
+    def requestLog(self) -> RequestLog | None:
         """
-        identities = anonymizer(config)
-        store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
-        log = makeRequestLog(config, self._reactor, identities)
-        before, self._noting = self._noting, []
-        noters: list[IQueryObserver] = []
-        if store is not None:
-            noters.append(store.recorder)
-            self._noting.append(store.service)
-        if log is not None:
-            noters.append(log)
-            self._noting.append(log)
-        self.queryStore, self.requestLog = store, log
-        self.observers.note(*noters)
-        return before
-
-    def _startNoting(self) -> None:
-        for service in self._noting:
-            service.setServiceParent(self)
-
-    def _nameOf(self, address: str) -> str:
+        The request log, unless it is switched off.
         """
-        The configured name of a client.
-        """
-        asker, _ = self.policies.current.identify(pack(address))
-        return asker.clientName
+        return self.notes.requestLog
 
     def _serveControl(self, config: Config) -> None:
         self.control = makeControl(self, config, self._reactor, self._now)
@@ -330,7 +305,7 @@ class Guard(MultiService):
             await self._changeControl(config, self.config)
             raise
         # From here on nothing fails.
-        await self._changeNotes(config)
+        await self.notes.change(config)
         self.observers.configure(config, self.config)
         self._changeUpstreams(config)
         await self._changeRedis(redis)
@@ -379,18 +354,6 @@ class Guard(MultiService):
         else:
             await maybeDeferred(control.disownServiceParent)
             self.control = None
-
-    async def _changeNotes(self, config: Config) -> None:
-        """
-        Log and store otherwise. What was noted before is written first: a file
-        has one writer.
-        """
-        used = self.config
-        if (config.requestLog, config.queryStore) == (used.requestLog, used.queryStore):
-            return
-        for service in self._note(config):
-            await maybeDeferred(service.disownServiceParent)
-        self._startNoting()
 
     def _changeUpstreams(self, config: Config) -> None:
         if config.network != self.config.network:
