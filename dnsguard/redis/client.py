@@ -77,6 +77,8 @@ def encode(commands: Sequence[Command]) -> bytes:
     Write commands as Redis reads them.
     """
     if _pack is not None:
+        if len(commands) == 1:
+            return _pack(commands[0])
         return b"".join(map(_pack, commands))
     parts = []
     for command in commands:
