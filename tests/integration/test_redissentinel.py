@@ -21,7 +21,7 @@ class SentinelTests(RedisCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.master = self.redis("master")
+        self.master = self.redis("master", settings={"repl-diskless-sync-delay": 0})
         follow = {"replicaof": f"127.0.0.1 {self.master.port}", "repl-diskless-sync-delay": 0}
         self.replicas = [self.redis(f"replica{n}", settings=follow) for n in range(2)]
         # A Sentinel asks a master for its replicas each ten seconds only.
