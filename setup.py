@@ -69,7 +69,11 @@ class VisibleEditable(editable_wheel.editable_wheel):
 
 
 CLICKHOUSE = ["clickhouse-connect>=0.8", "lz4>=4", "urllib3>=2"]
-DUCKDB = ["duckdb>=1.2", "numpy>=1.26"]
+# There are no wheels for the smallest machines, whose queries are kept in memory.
+DUCKDB = [
+    f'{package}; platform_machine != "armv7l" and platform_machine != "armv6l"'
+    for package in ("duckdb>=1.2", "numpy>=1.26")
+]
 
 setup(
     name="dnsguard",
@@ -122,13 +126,11 @@ setup(
         "google-re2>=1.1",
         "txredisapi>=1.4.11",
         "hiredis>=3.0",
+        *CLICKHOUSE,
+        *DUCKDB,
     ],
     extras_require={
-        "clickhouse": CLICKHOUSE,
-        "duckdb": DUCKDB,
         "dev": [
-            *CLICKHOUSE,
-            *DUCKDB,
             "Cython>=3.1",
             "docutils>=0.20",
             "Pygments>=2.17",

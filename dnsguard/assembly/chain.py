@@ -103,7 +103,9 @@ def makeChain(
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
     caches = [each for each in (memory, shared) if each is not None]
-    tail = AnswererChain([*caches, backoff, forwarder], clock=clock)
+    behind = [*caches, backoff, forwarder]
+    # Where our own rules lead a name elsewhere, these are asked for that.
+    tail = AnswererChain(behind, clock=clock)
     resolver = AnswererChain(
         [
             # The operator's own words come first: they hold against every list.
@@ -116,7 +118,8 @@ def makeChain(
             # Before the caches: these hold what upstream says, whoever asks,
             # so that a change of the lists holds at once.
             BlocklistResolver(policies),
-            tail,
+            # Not the tail: a chain in a chain does everything twice.
+            *behind,
         ],
         clock=clock,
     )

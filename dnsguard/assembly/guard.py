@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -23,24 +23,31 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.assembly.chain import Chain, makeChain
-from dnsguard.assembly.listeners import makeListeners, serverLimits, streamLimits
+from dnsguard.assembly.listeners import (
+    makeListeners,
+    makeReplayStore,
+    serverLimits,
+    streamLimits,
+)
 from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
 from dnsguard.assembly.logs import makeRequestLog
+from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IReloadable, IReplayStore
-from dnsguard.observers.requestlog import RequestLog
+from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
-from dnsguard.replay import newStore, pathInUse
+from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
+from dnsguard.server.address import pack
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
+from dnsguard.services.collector import CollectorService
 from dnsguard.services.gate import GateService
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.replaydrain import ReplayDrainService
@@ -66,6 +73,7 @@ class Guard(MultiService):
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
+    @ivar queryStore: The query store, unless there is none.
     @ivar rebuilds: How often a policy was made anew, and published.
     """
 
@@ -98,7 +106,7 @@ class Guard(MultiService):
         self.redis = makeRedis(config, reactor, self._redisMissing, now)
         self.chain = self._makeChain(config)
 
-        self.replay: IReplayStore = newStore(payloadLimit=config.server.maxUDPSize)
+        self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
         self.server = GuardServerFactory(
@@ -114,8 +122,11 @@ class Guard(MultiService):
 
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
-        self._requestLog: RequestLog | None = None
-        self._logRequests(makeRequestLog(config, reactor))
+        self._noting: list[IService] = []
+        self.queryStore: QueryStore | None = None
+        self._note(config)
+        self._startNoting()
+        CollectorService(reactor).setServiceParent(self)
         if self.redis is not None:
             self.redis.service.setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
@@ -170,11 +181,39 @@ class Guard(MultiService):
         store = None if self.redis is None else self.redis.store
         return makeChain(config, self.policies, self.forwarder, self._reactor, store)
 
-    def _logRequests(self, log: RequestLog | None) -> None:
-        self._requestLog = log
-        self.server.observers = () if log is None else (log,)
+    def _note(self, config: Config) -> list[IService]:
+        """
+        Log and store queries from now on as a configuration says.
+
+        @return: What noted them before, and is still to be stopped; until then
+            the new ones wait, with what they are told.
+        @raise PolicyError: What is to be left out can't be read.
+        """
+        identities = anonymizer(config)
+        store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
+        log = makeRequestLog(config, self._reactor, identities)
+        before, self._noting = self._noting, []
+        observers: list[IQueryObserver] = []
+        if store is not None:
+            observers.append(store.recorder)
+            self._noting.append(store.service)
         if log is not None:
-            log.setServiceParent(self)
+            observers.append(log)
+            self._noting.append(log)
+        self.queryStore = store
+        self.server.observers = tuple(observers)
+        return before
+
+    def _startNoting(self) -> None:
+        for service in self._noting:
+            service.setServiceParent(self)
+
+    def _nameOf(self, address: str) -> str:
+        """
+        The configured name of a client.
+        """
+        asker, _ = self.policies.current.identify(pack(address))
+        return asker.clientName
 
     def _subscriberFailed(self, reason: Exception) -> None:
         self.log.failure("somebody couldn't take a new policy", Failure(reason))
@@ -222,6 +261,7 @@ class Guard(MultiService):
 
     async def _reload(self, config: Config) -> None:
         upstreamSpecs(config)
+        exclusion(config)
         lists = self.blocklists.lists
         sources = listSources(config)
         if sources != self.blocklists.sources:
@@ -232,7 +272,7 @@ class Guard(MultiService):
         redis = changedRedis(self.redis, config, self._reactor, self._now)
         await self._changeListeners(config)
         # From here on nothing fails.
-        await self._changeRequestLog(config)
+        await self._changeNotes(config)
         self._changeUpstreams(config)
         await self._changeRedis(redis)
         self._changeChain(config)
@@ -265,13 +305,17 @@ class Guard(MultiService):
             before.setServiceParent(self)
             raise
 
-    async def _changeRequestLog(self, config: Config) -> None:
-        if config.requestLog == self.config.requestLog:
+    async def _changeNotes(self, config: Config) -> None:
+        """
+        Log and store otherwise. What was noted before is written first: a file
+        has one writer.
+        """
+        used = self.config
+        if (config.requestLog, config.queryStore) == (used.requestLog, used.queryStore):
             return
-        before = self._requestLog
-        self._logRequests(makeRequestLog(config, self._reactor))
-        if before is not None:
-            await maybeDeferred(before.disownServiceParent)
+        for service in self._note(config):
+            await maybeDeferred(service.disownServiceParent)
+        self._startNoting()
 
     def _changeUpstreams(self, config: Config) -> None:
         if config.network != self.config.network:
@@ -326,6 +370,7 @@ def problemsOf(config: Config) -> tuple[PolicyError, ...]:
     attempts: list[Callable[[], object]] = [
         lambda: makePolicy(config, nothing, time.time()),
         lambda: upstreamSpecs(config),
+        lambda: exclusion(config),
         lambda: listSources(config),
         lambda: redisTLS(config),
     ]

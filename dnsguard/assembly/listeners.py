@@ -12,7 +12,8 @@ from typing import Any
 
 from dnsguard.config.model import Config
 from dnsguard.config.sections.server import ListenProtocol, ServerConfig
-from dnsguard.replay import pathInUse
+from dnsguard.interfaces import IReplayStore
+from dnsguard.replay import newStore, pathInUse
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import ServerLimits
 from dnsguard.server.factory import GuardServerFactory
@@ -20,7 +21,7 @@ from dnsguard.server.listeners import ListenerService, UDPListener
 from dnsguard.server.reply import ReplyLimits
 from dnsguard.server.stream import StreamLimits
 
-__all__ = ["listenerCount", "makeListeners", "serverLimits", "streamLimits"]
+__all__ = ["listenerCount", "makeListeners", "makeReplayStore", "serverLimits", "streamLimits"]
 
 MOST_LISTENERS = 16
 
@@ -66,6 +67,19 @@ def listenerCount(server: ServerConfig) -> int:
     return min(MOST_LISTENERS, len(os.sched_getaffinity(0)))
 
 
+def makeReplayStore(config: Config) -> IReplayStore:
+    """
+    Make the store of finished replies.
+    """
+    settings = config.server.replay
+    return newStore(
+        maxEntries=settings.maxEntries,
+        maxBytes=settings.maxBytes,
+        payloadLimit=config.server.maxUDPSize,
+        ringSize=settings.ringSize,
+    )
+
+
 def makeListeners(
     config: Config, reactor: Any, server: GuardServerFactory, replay: Any
 ) -> ListenerService:
@@ -82,10 +96,15 @@ def makeListeners(
     if compiled:
 
         def makeListener(bound: socket.socket, address: ListenAddress) -> UDPListener:
-            from dnsguard.replay.listener import CompiledDatagramListener
+            from dnsguard.replay.listener import CompiledDatagramListener, ListenerMode
 
             return CompiledDatagramListener(
-                bound, server, reactor, replay=replay, wildcard=address.isWildcard
+                bound,
+                server,
+                reactor,
+                replay=replay,
+                wildcard=address.isWildcard,
+                mode=ListenerMode(settings.replay.mode.value),
             )
 
     return ListenerService(

@@ -36,6 +36,7 @@ def migrate(root: Mapping, context: Context) -> Mapping:
     """
     root = _version(root, context)
     root = _clientMap(root, context)
+    root = _queryStore(root, context)
     for old, new, deprecated in _renames():
         root = _rename(root, old, new, deprecated, context)
     return root
@@ -123,3 +124,33 @@ def _clientMap(root: Mapping, context: Context) -> Mapping:
         for ip, client in entry.value.entries.items()
     )
     return insert(root, path, Entry(entry.place, Sequence(entry.value.place, clients)))
+
+
+def _queryStore(root: Mapping, context: Context) -> Mapping:
+    """
+    C{query_store} had one interval for two, and counted days.
+    """
+    interval = ("query_store", "flush_interval")
+    entry = find(root, interval)
+    if entry is not None:
+        root = remove(root, interval)
+        context.warn(
+            entry.place,
+            interval,
+            "deprecated; use flush_to_store_interval and flush_to_disk_interval",
+        )
+        for name in ("flush_to_store_interval", "flush_to_disk_interval"):
+            if not _given(root, ("query_store", name)):
+                root = insert(root, ("query_store", name), entry)
+    days = ("query_store", "retention_days")
+    entry = find(root, days)
+    if entry is None:
+        return root
+    root = remove(root, days)
+    context.warn(entry.place, days, "deprecated; use retention_hours")
+    number = Integer(0, 7300, "days").convert(entry.value, days, context)
+    hours = ("query_store", "retention_hours")
+    if not isinstance(number, int) or _given(root, hours):
+        return root
+    value = Scalar(entry.value.place, str(number * 24))
+    return insert(root, hours, Entry(entry.place, value))

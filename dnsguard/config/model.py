@@ -23,6 +23,7 @@ from dnsguard.config.sections.clients import ClientIdentificationConfig, GroupCo
 from dnsguard.config.sections.filtering import BlocklistsConfig, SafeSearchConfig
 from dnsguard.config.sections.local import LocalRecordConfig, SpecialNamesConfig
 from dnsguard.config.sections.logs import LoggingConfig, RequestLogConfig
+from dnsguard.config.sections.querystore import QueryStoreConfig
 from dnsguard.config.sections.response import ResponseConfig
 from dnsguard.config.sections.server import ServerConfig
 from dnsguard.config.sections.upstreams import (
@@ -147,6 +148,9 @@ class Config:
     cache: CacheConfig = key(Section(CacheConfig), CacheConfig(), meaning="What is remembered.")
     requestLog: RequestLogConfig = key(
         Section(RequestLogConfig), RequestLogConfig(), meaning="A line for every query."
+    )
+    queryStore: QueryStoreConfig = key(
+        Section(QueryStoreConfig), QueryStoreConfig(), meaning="A row for every query."
     )
     logging: LoggingConfig = key(
         Section(LoggingConfig), LoggingConfig(), meaning="What dnsguard says of itself."

@@ -48,7 +48,6 @@ _KEYS: dict[str, str] = {
         )
     },
     "logging.trace_events": _LATER,
-    "query_store": _LATER,
     "control": _LATER,
     "doh_dot_server": _LATER,
     "sync": _LATER,

@@ -17,7 +17,7 @@ from dnsguard.config.durations import MOST_SECONDS, formatDuration, parseDuratio
 from dnsguard.config.kinds import ScalarKind
 from dnsguard.config.sizes import formatSize, parseSize
 
-__all__ = ["Duration", "Integer", "Size"]
+__all__ = ["Duration", "Integer", "Number", "Size"]
 
 
 @attrs.frozen
@@ -47,6 +47,34 @@ class Integer(ScalarKind):
         if not self.least <= number <= self.most:
             raise ValueError
         return number
+
+
+@attrs.frozen
+class Number(ScalarKind):
+    """
+    A number, whole or not, between two bounds, both included.
+    """
+
+    least: float = 0.0
+    most: float = 1e9
+
+    @property
+    def expected(self) -> str:
+        return f"a number from {self.least:g} to {self.most:g}"
+
+    def read(self, text: str) -> float:
+        """
+        Read a decimal number without an exponent.
+        """
+        if not re.fullmatch(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?", text, re.ASCII):
+            raise ValueError
+        number = float(text)
+        if not self.least <= number <= self.most:
+            raise ValueError
+        return number
+
+    def show(self, value: Any) -> str:
+        return f"{value:g}"
 
 
 @attrs.frozen

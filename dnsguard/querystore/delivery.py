@@ -224,6 +224,11 @@ class Deliveries:
             except StoreError as reason:
                 await self._undelivered(delivery, reason)
                 return
+            except Exception as reason:
+                # A defect of the store's, but the rows aren't to blame.
+                self.log.failure("query store: insert failed")
+                await self._undelivered(delivery, StoreError(self._store.name, repr(reason)))
+                return
             await self._done(delivery)
 
     async def _next(self) -> bool:

@@ -58,6 +58,12 @@ class _WorkerProcess(ProcessProtocol):
         self._number = 0
         self.ended: Deferred[None] = Deferred()
         self.alive = True
+        self.ready: Deferred[Any] = Deferred()
+
+    def connectionMade(self) -> None:
+        """
+        Await word that the file is open.
+        """
         self.ready = self._expect(0, START_SECONDS)
 
     def _expect(self, number: int, seconds: float) -> Deferred[Any]:
@@ -211,18 +217,21 @@ class DuckDBStore:
         # Cleared once the process has answered: it isn't started in a loop.
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
         self._notBefore = now + self._pause
-        self._reactor.spawnProcess(
-            process,
-            sys.executable,
-            [
+        try:
+            self._reactor.spawnProcess(
+                process,
                 sys.executable,
-                "-m",
-                "dnsguard.querystore.duckworker",
-                str(self._path.absolute()),
-                json.dumps(self._settings),
-            ],
-            environment,
-        )
+                [
+                    sys.executable,
+                    "-m",
+                    "dnsguard.querystore.duckworker",
+                    str(self._path.absolute()),
+                    json.dumps(self._settings),
+                ],
+                environment,
+            )
+        except OSError as reason:
+            raise StoreError("duckdb", f"no process: {reason.strerror}") from None
         process.ready.addCallbacks(self._started, lambda failure: failure)
         # Whoever asks gets the failure from a request of his own.
         process.ready.addErrback(self._notStarted)

@@ -155,10 +155,13 @@ class _Where:
 
 def _contains(column: str, place: str) -> str:
     """
-    Say that a column holds a text. Names asked for are lower case already.
+    Say that a column holds a text. Names asked for and addresses are lower
+    case already.
     """
     if column == "qname":
         return f"name_id IN (SELECT id FROM names WHERE contains(qname, {place}))"
+    if column == "client_ip":
+        return f"contains(client_ip, {place})"
     return f"contains(lower({_quoted(column)}), {place})"
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "TimeSeries",
     "Top",
     "Upstreams",
+    "clientView",
     "timestamp",
 ]
 
@@ -366,3 +367,21 @@ class Discovery:
 Question: TypeAlias = (
     Recent | Summary | Latency | TimeSeries | Upstreams | FilterOptions | Top | Discovery
 )
+
+
+def clientView(wanted: QueryFilter, address: str) -> dict[str, Question]:
+    """
+    Give the questions that make up the view of one client.
+
+    @param wanted: Which rows, but for whose.
+    @param address: The client's address, as stored.
+    """
+    own = attrs.evolve(wanted, clientIP=address)
+    return {
+        "summary": Summary(own),
+        "latency": Latency(own),
+        "series": TimeSeries(own, 3600),
+        "domains": Top(Subject.DOMAINS, own),
+        "blocked": Top(Subject.BLOCKED, own),
+        "lists": Top(Subject.LISTS, own),
+    }

@@ -29,24 +29,32 @@ PURE_PYTHON = "DNSGUARD_PURE_PYTHON"
 """The environment variable that, set to anything but 0, turns compiled twins off."""
 
 
+def _whyNot(name: str, environ: Mapping[str, str]) -> str:
+    """
+    Why a compiled module isn't used; empty when it is.
+    """
+    if environ.get(PURE_PYTHON, "0") not in ("", "0"):
+        return f"{PURE_PYTHON} is set"
+    try:
+        import_module(f"dnsguard.replay.{name}")
+    except ImportError as reason:
+        return str(reason)
+    return ""
+
+
 def pathInUse(environ: Mapping[str, str] = os.environ) -> tuple[bool, str]:
     """
     Say which path is in use.
 
     @param environ: The environment.
-    @return: Is the store the compiled one; and the line that the log and
-        C{dnsguard version --verbose} print of it.
+    @return: Is the listener the compiled one, which needs the compiled store
+        as well; and the line that the log and C{dnsguard version --verbose}
+        print of it.
     """
-    if environ.get(PURE_PYTHON, "0") not in ("", "0"):
-        return False, f"replay path: pure Python ({PURE_PYTHON} is set)"
-    try:
-        import_module("dnsguard.replay._store")
-    except ImportError as reason:
-        return False, f"replay path: pure Python (no compiled store: {reason})"
-    try:
-        import_module("dnsguard.replay._listener")
-    except ImportError as reason:
-        return True, f"replay path: compiled store (no compiled listener: {reason})"
+    if reason := _whyNot("_store", environ):
+        return False, f"replay path: pure Python ({reason})"
+    if reason := _whyNot("_listener", environ):
+        return False, f"replay path: compiled store, plain listener ({reason})"
     return True, "replay path: compiled store and listener"
 
 
@@ -55,12 +63,12 @@ def newStore(*, compiled: bool | None = None, **bounds: int) -> PythonReplayStor
     Make a store.
 
     @param compiled: L{False}: the one in Python even if the other is there;
-        L{None}: as L{pathInUse} says.
+        L{None}: the compiled one where it can be used.
     @param bounds: See L{dnsguard.replay.store.PythonReplayStore}; its compiled
         twin has the same methods.
     """
     if compiled is None:
-        compiled, _ = pathInUse()
+        compiled = not _whyNot("_store", os.environ)
     if compiled:
         from dnsguard.replay._store import CompiledReplayStore
 

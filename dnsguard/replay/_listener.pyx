@@ -10,6 +10,7 @@ The loop itself is in C{loop.h}.
 import os
 import socket as sockets
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
@@ -17,6 +18,10 @@ from libc.string cimport memcmp
 from dnsguard.replay._store cimport CompiledReplayStore, dg_quit, dg_reader, dg_table
 
 __all__ = ["DatagramWorker"]
+
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
 
 
 cdef extern from "loop.h" nogil:
@@ -82,6 +87,7 @@ cdef bytes packed(const dg_peer *peer):
     return PyBytes_FromStringAndSize(<const char *>octets, size)
 
 
+@cython.no_gc_clear  # the store must outlive the reader that is given back
 cdef class DatagramWorker:
     """
     Answers requests on one bound UDP socket from the replay store, and passes
@@ -126,7 +132,7 @@ cdef class DatagramWorker:
         if self.reader != NULL:
             dg_quit(self.reader)
         if self.wakeFileno > 0:
-            os.close(self.wakeFileno)
+            close(self.wakeFileno)
 
     def run(self):
         """

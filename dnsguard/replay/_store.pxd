@@ -117,6 +117,10 @@ cdef class CompiledReplayStore:
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
     cdef dg_reader *join(self) except NULL
+    cdef dg_entry *find(
+        self, const uint8_t *octets, size_t size, bytes address, int64_t at,
+        dg_request *request, dg_record *record
+    ) noexcept
     cdef void setClock(self, int64_t now) noexcept
     cdef dg_views *sort(self, map)
     cdef int publishViews(self, dg_views *views) except -1

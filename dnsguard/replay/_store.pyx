@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.key import LIMIT_MAX
 from dnsguard.replay.store import DRAIN_LIMIT, LONGEST, checkBounds
 from dnsguard.replay.views import ViewMap
 
@@ -100,7 +101,7 @@ cdef class CompiledReplayStore:
         cdef uint64_t keys[4]
         checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
         memcpy(keys, PyBytes_AS_STRING(os.urandom(32)), 32)
-        self.table = dg_newTable(maxEntries, maxBytes, payloadLimit, keys)
+        self.table = dg_newTable(maxEntries, maxBytes, min(payloadLimit, LIMIT_MAX), keys)
         if self.table == NULL:
             raise MemoryError
         self.ringBits = (ringSize - 1).bit_length()
@@ -145,23 +146,11 @@ cdef class CompiledReplayStore:
         """
         cdef dg_record record
         cdef dg_request request
-        cdef dg_entry *entry = NULL
         cdef int64_t at = <int64_t>(now * 1e9), started = dg_clock(CLOCK_MONOTONIC)
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(datagram)
-        cdef Py_ssize_t size = len(address)
-        cdef int32_t view
-        if (size == 4 or size == 16) and dg_readRequest(
-            octets, len(datagram), self.table.fullLimit, &request
-        ):
-            view = dg_place(
-                self.table.views, <const uint8_t *>PyBytes_AS_STRING(address), size, &record
-            )
-            if view >= 0:
-                dg_sealKey(&request, view)
-                entry = dg_lookup(
-                    self.table, &request, dg_keyHash(self.table, &request),
-                    self.table.views.generation, at,
-                )
+        cdef dg_entry *entry = NULL
+        if len(address) == 4 or len(address) == 16:
+            entry = self.find(octets, len(datagram), address, at, &request, &record)
         if entry == NULL:
             self.reader.misses += 1
             return None
@@ -171,11 +160,31 @@ cdef class CompiledReplayStore:
         record.number = entry.link.number
         record.size = entry.replySize
         record.transport = stream
-        record.arrived = dg_clock(CLOCK_REALTIME)
         record.took = <uint32_t>min(dg_clock(CLOCK_MONOTONIC) - started, <int64_t>0xFFFFFFFF)
-        record.arrived -= record.took
+        record.arrived = dg_clock(CLOCK_REALTIME) - record.took
         dg_note(&self.reader.ring, &record, 1)
         return reply
+
+    cdef dg_entry *find(
+        self, const uint8_t *octets, size_t size, bytes address, int64_t at,
+        dg_request *request, dg_record *record
+    ) noexcept:
+        """
+        Read a request and find its entry, or C{NULL}.
+        """
+        cdef int32_t view
+        if not dg_readRequest(octets, size, self.table.fullLimit, request):
+            return NULL
+        view = dg_place(
+            self.table.views, <const uint8_t *>PyBytes_AS_STRING(address), len(address), record
+        )
+        if view < 0:
+            return NULL
+        dg_sealKey(request, view)
+        return dg_lookup(
+            self.table, request, dg_keyHash(self.table, request),
+            self.table.views.generation, at,
+        )
 
     def remember(self, bytes datagram not None, bytes reply not None, facts, double seconds, double now):
         """

@@ -146,7 +146,7 @@ static inline int dg_readOPT(const uint8_t *at, int fullLimit, dg_request *reque
     return 1;
 }
 
-/* Read a request. fullLimit, 513 to DG_LIMIT_MAX, is the server's own limit.
+/* Read a request. fullLimit, 512 to DG_LIMIT_MAX, is the server's own limit.
  * Returns 1 when its reply may come from the store, and 0 when it takes the
  * ordinary road. The key lacks its view number: see dg_sealKey(). */
 static inline int dg_readRequest(const uint8_t *message, size_t size, int fullLimit,

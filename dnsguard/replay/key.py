@@ -17,7 +17,7 @@ import attrs
 
 from dnsguard.wire.names import MAX_LABEL, MAX_NAME
 
-__all__ = ["LEAST_LIMIT", "KeyFlag", "RequestKey", "requestKey"]
+__all__ = ["LEAST_LIMIT", "LIMIT_MAX", "KeyFlag", "RequestKey", "requestKey"]
 
 LEAST_LIMIT = 512
 """Octets of UDP reply that everybody can take (RFC 1035 §4.2.1)."""
@@ -75,7 +75,7 @@ def requestKey(datagram: bytes, payloadLimit: int) -> RequestKey | None:
 
     @param datagram: Its octets, whatever they are.
     @param payloadLimit: The most octets of UDP reply this server sends, from
-        513 to L{LIMIT_MAX}.
+        512 to L{LIMIT_MAX}.
     @return: Its key, or L{None} if it takes the ordinary road.
     """
     if len(datagram) < _HEADER_SIZE + 5:
@@ -99,12 +99,10 @@ def requestKey(datagram: bytes, payloadLimit: int) -> RequestKey | None:
         if opt[7]:
             flags |= KeyFlag.DO
         size = opt[3] << 8 | opt[4]
-        if size >= payloadLimit:
-            flags |= KeyFlag.SIZE_FULL
-            limit = payloadLimit
-        elif size > LEAST_LIMIT:
-            flags |= KeyFlag.SIZE_BETWEEN
-            limit = size
+        if size > LEAST_LIMIT:
+            # RFC 6891 §6.2.3: a lesser size means 512.
+            limit = min(size, payloadLimit)
+            flags |= KeyFlag.SIZE_FULL if size >= payloadLimit else KeyFlag.SIZE_BETWEEN
     elif end != len(datagram):
         return None
     return RequestKey(datagram[12 : end - 4].lower() + datagram[end - 4 : end], int(flags), limit)

@@ -23,7 +23,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-from twisted.internet.interfaces import IReactorFDSet, IReactorFromThreads, IReadWriteDescriptor
+from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -75,12 +75,6 @@ class Door(Protocol):
         """
         Answer one request, now or later. Never raises.
         """
-
-
-class IListenerReactor(IReactorFDSet, IReactorFromThreads):
-    """
-    What of a reactor this listener uses, besides C{callLater}.
-    """
 
 
 @attrs.frozen

@@ -122,47 +122,70 @@ static inline void dg_heard(dg_worker *worker) {
 
 static inline void dg_stop(dg_worker *worker) { DG_STORE(&worker->stop, 1, RELEASE); }
 
-/* Answer `count` datagrams that have been received. Returns the misses. */
-static inline int dg_answer(dg_worker *worker, int count) {
-    dg_table *table = worker->table;
-    int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC);
-    int64_t now = started + DG_LOAD(&table->clockOffset, RELAXED), took;
-    int hits = 0, misses = 0, eligible[DG_BATCH];
-    unsigned done;
-    uint64_t unsent = 0;
-    const dg_views *views;
-    dg_enter(table, worker->reader);
-    views = DG_LOAD(&table->views, ACQUIRE);
+/* Read `count` datagrams: into `kinds` goes -1 for rubbish, 1 for an eligible
+ * request, 0 for anything else. */
+static inline void dg_readAll(dg_worker *worker, int count, const dg_views *views,
+                              int8_t *kinds) {
     for (int i = 0; i < count; i++) {
         worker->peers[i].toSize = worker->in[i].msg_hdr.msg_namelen;
         worker->peers[i].fromFamily = 0;
         if (worker->wantsSource) dg_readSource(&worker->in[i].msg_hdr, &worker->peers[i]);
-        eligible[i] = dg_isRubbish(worker, i) ? -1 : dg_readPlace(worker, i, views);
+        kinds[i] = (int8_t)(dg_isRubbish(worker, i) ? -1 : dg_readPlace(worker, i, views));
     }
+}
+
+/* Write the replies to all hits and pass the misses on. Returns the hits. */
+static inline int dg_replyAll(dg_worker *worker, int count, const int8_t *kinds,
+                              int64_t generation, int64_t now, int64_t arrived, int *misses) {
+    int hits = 0;
     for (int i = 0; i < count; i++) {
         dg_entry *entry = NULL;
-        if (eligible[i] < 0) continue;
-        if (eligible[i])
-            entry = dg_lookup(table, &worker->requests[i], worker->hashes[i], views->generation,
+        if (kinds[i] < 0) continue;
+        if (kinds[i])
+            entry = dg_lookup(worker->table, &worker->requests[i], worker->hashes[i], generation,
                               now);
         if (entry) {
             dg_writePlace(worker, i, hits++, entry, now);
-        } else {
-            misses++;
-            if (!dg_putMiss(&worker->misses, &worker->peers[i], worker->inPlace[i].iov_base,
-                            worker->in[i].msg_len, arrived))
-                DG_ADD(&worker->missDrops, 1);
+            continue;
         }
+        ++*misses;
+        if (!dg_putMiss(&worker->misses, &worker->peers[i], worker->inPlace[i].iov_base,
+                        worker->in[i].msg_len, arrived))
+            DG_ADD(&worker->missDrops, 1);
     }
-    /* Polled, the socket may be full: replies are lost then, as anywhere. */
-    done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
-    unsent += (unsigned)hits - done;
-    took = dg_clock(CLOCK_MONOTONIC) - started;
+    return hits;
+}
+
+/* Leave the records of the hits that have just been sent. */
+static inline void dg_noteAll(dg_worker *worker, int hits, int64_t arrived, int64_t took) {
     for (int o = 0; o < hits; o++) {
         worker->records[o].arrived = arrived;
         worker->records[o].took = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
     }
     dg_note(&worker->reader->ring, worker->records, (uint64_t)hits);
+}
+
+/* Answer `count` datagrams that have been received. Returns the misses. The
+ * clock is read once before and once after: all in a batch arrived together, and
+ * took as long as the batch. */
+static inline int dg_answer(dg_worker *worker, int count) {
+    dg_table *table = worker->table;
+    int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC);
+    int64_t now = started + DG_LOAD(&table->clockOffset, RELAXED);
+    uint64_t unsent = 0;
+    int8_t kinds[DG_BATCH];
+    const dg_views *views;
+    int hits, misses = 0;
+    dg_enter(table, worker->reader);
+    views = DG_LOAD(&table->views, ACQUIRE);
+    dg_readAll(worker, count, views, kinds);
+    hits = dg_replyAll(worker, count, kinds, views->generation, now, arrived, &misses);
+    if (hits) {
+        unsigned done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
+        /* Polled, the socket may be full: replies are lost then, as anywhere. */
+        unsent += (unsigned)hits - done;
+        dg_noteAll(worker, hits, arrived, dg_clock(CLOCK_MONOTONIC) - started);
+    }
     /* Not before: the numbers just noted keep their meaning until here. */
     dg_leave(worker->reader);
     DG_ADD(&worker->reader->hits, (uint64_t)hits);

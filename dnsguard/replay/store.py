@@ -57,7 +57,7 @@ def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int
     for name, value, least, most in [
         ("maxEntries", maxEntries, 1, 1 << 26),
         ("maxBytes", maxBytes, 1 << 16, 1 << 40),
-        ("payloadLimit", payloadLimit, LEAST_LIMIT + 1, LIMIT_MAX),
+        ("payloadLimit", payloadLimit, LEAST_LIMIT, 65535),
         ("ringSize", ringSize, 1, 1 << 24),
     ]:
         if not least <= value <= most:
@@ -87,6 +87,7 @@ class PythonReplayStore:
         @param maxEntries: Replies kept at most.
         @param maxBytes: Octets they may cost, overhead included.
         @param payloadLimit: The most octets of UDP reply this server sends.
+            Replies over L{LIMIT_MAX} aren't kept.
         @param ringSize: Records kept at most until L{drain}, a power of two or
             rounded up to one.
         @raise ValueError: An argument is out of range.
@@ -95,7 +96,7 @@ class PythonReplayStore:
         self.generation = 0
         self._maxEntries = maxEntries
         self._maxBytes = maxBytes
-        self._payloadLimit = payloadLimit
+        self._payloadLimit = min(payloadLimit, LIMIT_MAX)
         self._ringSize = 1 << (ringSize - 1).bit_length()
         self._networks: tuple[Any, ...] = ()
         self._map = ViewMap.of((), 0)
@@ -139,7 +140,11 @@ class PythonReplayStore:
             entry.touched = entry.visited = True
             self._touched.append(entry)
         tail = b"\1" + place[1][1:] if stream else place[1]
-        log.append(_SHARED.pack(arrived, entry.number, time_ns() - arrived, len(reply), tail))
+        took = time_ns() - arrived
+        if not 0 <= took <= 0xFFFFFFFF:
+            # Somebody has set the clock meanwhile.
+            took = 0
+        log.append(_SHARED.pack(arrived, entry.number, took, len(reply), tail))
         return reply
 
     def _place(self, address: bytes) -> _Place:

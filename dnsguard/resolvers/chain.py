@@ -76,14 +76,16 @@ class _Kept:
 
     @ivar usable: The best answer with something to say: a stale one.
     @ivar failed: The first failure, and the place it came from.
+    @ivar raced: Is there a timer running for a fresh answer?
     """
 
-    __slots__ = ("failed", "place", "usable")
+    __slots__ = ("failed", "place", "raced", "usable")
 
     def __init__(self) -> None:
         self.usable: Answer | None = None
         self.failed: Answer | None = None
         self.place = 0
+        self.raced = False
 
     def add(self, place: int, answer: Answer) -> None:
         """
@@ -178,14 +180,28 @@ class AnswererChain(Answerer):
         Ask one after the other; without a Deferred as long as all that are
         asked answer at once.
         """
-        kept = None
-        for place, ask in enumerate(self._asks):
+        return self._askFrom(query, 0, None)
+
+    def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
+        """
+        Offer an answer found behind this chain to all caches in it.
+        """
+        self._offer(self._caches, query, payload)
+
+    def _askFrom(self, query: ClientQuery, place: int, kept: _Kept | None) -> Answered:
+        """
+        Ask the element at a place and those behind it, up to one that takes
+        its time.
+        """
+        asks = self._asks
+        while place < len(asks):
             try:
-                answer = ask(query)
+                answer = asks[place](query)
                 if answer is None:
+                    place += 1
                     continue
                 if isinstance(answer, Deferred):
-                    return self._wait(query, place, answer, kept or _Kept())
+                    return self._wait(query, place, answer, kept)
                 # In here, so that whatever isn't an answer breaks its element.
                 final = answer.final
             except Exception:
@@ -194,62 +210,56 @@ class AnswererChain(Answerer):
                 return self._decide(query, place, answer, kept)
             kept = kept or _Kept()
             kept.add(place, answer)
+            place += 1
         return None if kept is None else self._makeDo(query, kept)
 
-    def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
-        """
-        Offer an answer found behind this chain to all caches in it.
-        """
-        self._offer(self._caches, query, payload)
-
     def _wait(
-        self, query: ClientQuery, place: int, answer: Deferred[Answer | None], kept: _Kept
-    ) -> Deferred[Answer | None]:
-        """
-        Go on in a coroutine, from an element that takes its time.
-        """
-        if kept.usable is None or self._clock is None:
-            return Deferred.fromCoroutine(self._goOn(query, place, answer, kept, False))
-        search = Deferred.fromCoroutine(self._goOn(query, place, answer, kept, True))
-        if search.called:
-            return search
-        return self._race(search, kept, self._clock)
-
-    async def _goOn(
         self,
         query: ClientQuery,
         place: int,
-        answer: Answered,
-        kept: _Kept,
-        raced: bool,
-    ) -> Answer | None:
+        answer: Deferred[Answer | None],
+        kept: _Kept | None,
+    ) -> Deferred[Answer | None]:
         """
-        Take the answer of the element at a place, then ask those behind it.
+        Go on when an element that takes its time has answered.
 
-        @param raced: Is there a timer running already?
+        With callbacks on its own L{Deferred}: a coroutine for each query that
+        isn't cached costs more than all elements together.
         """
-        while True:
+        arguments = (query, place, kept)
+        clock = self._clock
+        if kept is None or kept.usable is None or kept.raced or clock is None:
+            return answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+        kept.raced = True
+        answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+        if answer.called and not answer.paused:
+            return answer
+        return self._race(answer, kept, clock)
+
+    def _took(
+        self, answer: Answer | None, query: ClientQuery, place: int, kept: _Kept | None
+    ) -> Answered:
+        """
+        Take what the element at a place has answered in its time.
+        """
+        if answer is not None:
             try:
-                if isinstance(answer, Deferred):
-                    if kept.usable is not None and self._clock is not None and not raced:
-                        return await self._wait(query, place, answer, kept)
-                    answer = await answer
-                final = answer is not None and answer.final
-            except CancelledError:
-                raise
+                final = answer.final
             except Exception:
                 return self._broke(place, query)
-            if answer is not None:
-                if final:
-                    return self._decide(query, place, answer, kept)
-                kept.add(place, answer)
-            place += 1
-            if place == len(self._asks):
-                return self._makeDo(query, kept)
-            try:
-                answer = self._asks[place](query)
-            except Exception:
-                return self._broke(place, query)
+            if final:
+                return self._decide(query, place, answer, kept)
+            kept = kept or _Kept()
+            kept.add(place, answer)
+        return self._askFrom(query, place + 1, kept)
+
+    def _raised(
+        self, failure: Failure, query: ClientQuery, place: int, kept: _Kept | None
+    ) -> Answer | Failure:
+        """
+        An element has failed, unless it was only told to stop.
+        """
+        return failure if failure.check(CancelledError) else self._broke(place, query, failure)
 
     def _race(
         self, search: Deferred[Answer | None], kept: _Kept, clock: IReactorTime
@@ -309,18 +319,21 @@ class AnswererChain(Answerer):
                 self.offersFailed += 1
                 self._logBreak(f"{type(cache).__name__}.cacheResult", query)
 
-    def _broke(self, place: int, query: ClientQuery) -> Answer:
+    def _broke(self, place: int, query: ClientQuery, failure: Failure | None = None) -> Answer:
         """
-        End a query whose element raised. Called while handling the exception.
+        End a query whose element raised.
+
+        @param failure: What it raised; L{None}: the exception being handled.
         """
         self.broken += 1
-        self._logBreak(type(self.elements[place]).__name__, query)
+        self._logBreak(type(self.elements[place]).__name__, query, failure)
         return BrokenAnswer.failure(dns.ESERVER, Outcome.SERVFAIL)
 
-    def _logBreak(self, where: str, query: ClientQuery) -> None:
+    def _logBreak(self, where: str, query: ClientQuery, failure: Failure | None = None) -> None:
         if times := self._throttle.allows():
             self.log.failure(
                 "{where} broke on {name}, {times} break(s) since this was last logged",
+                failure,
                 where=where,
                 name=query.text,
                 times=times,

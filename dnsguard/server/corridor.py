@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -242,11 +241,25 @@ class Corridor:
             else:
                 exchange.answering = result
                 self.pending.add(exchange)
-        result.addErrback(partial(self._answerOf, exchange))
-        result.addCallback(partial(self._finish, exchange))
-        result.addErrback(self._broken)
+        arguments = (exchange,)
+        result.addCallbacks(self._answered, self._failed, arguments, None, arguments)
         if exchange.respond is None:
             self._abandon(result)
+
+    def _answered(self, result: Any, exchange: Exchange) -> None:
+        """
+        Take what the chain gave in its time.
+        """
+        try:
+            self._finish(exchange, result)
+        except Exception:
+            self._broken(Failure())
+
+    def _failed(self, failure: Failure, exchange: Exchange) -> None:
+        """
+        Take what the chain failed with in its time.
+        """
+        self._answered(self._answerOf(exchange, failure), exchange)
 
     def _answerOf(self, exchange: Exchange, failure: Failure) -> Answer:
         """

@@ -139,9 +139,12 @@ class ConvertTests(SynchronousTestCase):
         """
         A key in the wrong section is sent to the right one.
         """
-        problems = self.convert("max_bytes: 1")[1]
+        problems = self.convert("lru_grace_period: 1")[1]
         self.assertEqual(
-            problems, ["f:1:1: max_bytes: unknown key 'max_bytes'; did you mean cache.max_bytes?"]
+            problems,
+            [
+                "f:1:1: lru_grace_period: unknown key 'lru_grace_period'; did you mean cache.lru_grace_period?"
+            ],
         )
 
     def test_manyUnknown(self) -> None:

@@ -201,6 +201,14 @@ class ClickHouseStoreTests(ClickHouseTestCase, StoreContract):
         self.assertEqual(store.counters()["dropped_partitions"], 0)
         self.assertEqual(store.counters()["stored_rows"], 11)
 
+    async def test_asyncInsert(self) -> None:
+        """
+        With asynchronous inserts rows are there when the insert has returned.
+        """
+        self.store = self.storeAt(self.server.address, asyncInsert=True)
+        await self.filled()
+        self.assertEqual(await self.total(), 11)
+
     async def test_failover(self) -> None:
         """
         A server that can't be reached is left for the next, which is asked

@@ -10,8 +10,10 @@ import signal
 import socket
 import tempfile
 import time
+import unittest
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from twisted.names import dns
 from twisted.trial.unittest import TestCase
@@ -20,6 +22,12 @@ from dnsguard.wire.edns import EDE_OPTION, EDNS
 from dnsguard.wire.layout import AA, TC, Layout, scan
 from tests.support.process import DNSGuardProcess, askTCP, askUDP, freePort, request
 from tests.support.responder import Responder
+
+duckdb: Any
+try:
+    import duckdb
+except ImportError:
+    duckdb = None
 
 PATIENCE = 20.0
 """Seconds that a busy machine gets for what takes a moment."""
@@ -291,3 +299,31 @@ class MainTests(TestCase):
             if '"qname":"www.example.com"' in line and '"network_write_ms"' not in line
         ]
         self.assertGreaterEqual(len(replayed), 17, path.read_text())
+
+    @unittest.skipIf(duckdb is None, "duckdb isn't installed")
+    def test_everyQueryIsARow(self) -> None:
+        """
+        Without a word of configuration each query becomes one row of the query
+        store, whether it was forwarded, cached, blocked or replayed.
+        """
+        process = self.start(self.config("blocklists: {denylist: [bad.example]}\n"))
+        for number in range(60):
+            self.rCode(f"host{number % 6}.example.com")
+            self.rCode("bad.example")
+        process.stop()
+        (path,) = self.folder.rglob("queries.duckdb")
+        with duckdb.connect(str(path), read_only=True) as rows:
+            found = rows.execute(
+                "SELECT qname, outcome, count(*) FROM dns_queries"
+                " WHERE qname <> 'localhost' GROUP BY ALL"
+            ).fetchall()
+        counts = {(name, outcome): count for name, outcome, count in found}
+        self.assertEqual(counts.pop(("bad.example", "blocked")), 60)
+        self.assertEqual(
+            counts,
+            {
+                (f"host{number}.example.com", outcome): count
+                for number in range(6)
+                for outcome, count in [("upstream", 1), ("cached", 9)]
+            },
+        )

@@ -243,7 +243,9 @@ class CompiledDatagramListenerTests(TestCase):
                 for answer in await self.ask(port, list(range(10))):
                     ttl = int.from_bytes(answer[-10:-6], "big")
                     self.assertEqual(ttl, 1000 * generation + generation % 3)
-                self.store.drain()
+                batch = self.store.drain()
+                for number in batch.hits:
+                    self.assertEqual(batch.entries[number].type, 1)
         finally:
             running.clear()
             loader.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ class DuckDBStoreTests(StoreContract, TestCase):
         """
         self.path = Path(self.mktemp()) / "queries.duckdb"
         return DuckDBStore(self.reactor, self.pool, self.path)
+
+
+class Refusing:
+    """
+    The reactor, but for its processes.
+    """
+
+    def __init__(self, reactor: Any, spawnProcess: Any) -> None:
+        self.seconds = reactor.seconds
+        self.spawnProcess = spawnProcess
 
 
 class DuckDBFaultTests(StoreFixture, TestCase):
@@ -119,6 +130,22 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         await self.store.insert(sampleBlock())
         await self.store.close()
         self.assertEqual(await self.total(), 11)
+
+    async def test_noProcess(self) -> None:
+        """
+        When no process can be made that is a failure like any other.
+        """
+        self.patch(sys, "executable", "/nowhere/python")
+        problem: Any = await self.assertFailure(self.store.insert(sampleBlock()), StoreError)
+        self.assertIn("process", str(problem))
+
+        def refuse(*arguments: Any) -> None:
+            raise OSError(11, "Resource temporarily unavailable")
+
+        other = DuckDBStore(Refusing(self.reactor, refuse), self.pool, self.path)
+        problem = await self.assertFailure(other.start(), StoreError)
+        self.assertIn("Resource temporarily unavailable", str(problem))
+        await other.close()
 
     async def test_fileInUse(self) -> None:
         """

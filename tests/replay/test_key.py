@@ -219,7 +219,7 @@ class KeyPropertyTests(SynchronousTestCase):
     """
 
     @settings(max_examples=600, deadline=None)
-    @given(st.binary(max_size=80) | nearlyRequests(), st.sampled_from([513, 1232, 4096]))
+    @given(st.binary(max_size=80) | nearlyRequests(), st.sampled_from([512, 513, 1232, 4096]))
     def test_twinsAgree(self, datagram: bytes, limit: int) -> None:
         """
         Python and C find the same key, or none, in any octets.

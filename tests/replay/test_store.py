@@ -158,6 +158,23 @@ class ReplayRules(StoreRules):
         self.assertIsNotNone(store.lookup(request(edns=len(made)), CLIENT, 100.0))
         self.assertIsNone(store.lookup(request(edns=len(made) - 1), CLIENT, 100.0))
 
+    def test_leastAndGreatestLimit(self) -> None:
+        """
+        A server that sends 512 octets at most keeps replies of that size; one
+        that sends more than 4096 keeps those up to 4096.
+        """
+        for limit, count, kept in [(512, 28, True), (512, 31, False), (65535, 252, True)]:
+            store = self.makeStore(payloadLimit=limit)
+            asked = request(edns=65535)
+            made = reply(asked, *[300] * count)
+            store.remember(asked, made, facts(asked), 300.0, 100.0)
+            found = store.lookup(asked, CLIENT, 100.0)
+            self.assertEqual(found, made if kept else None, (limit, len(made)))
+        store = self.makeStore(payloadLimit=65535)
+        asked = request(edns=65535)
+        store.remember(asked, reply(asked, *[300] * 260), facts(asked), 300.0, 100.0)
+        self.assertIsNone(store.lookup(asked, CLIENT, 100.0))
+
     def test_unfitReplies(self) -> None:
         """
         A truncated reply, one to another question, one longer than the client

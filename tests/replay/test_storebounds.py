@@ -10,6 +10,7 @@ import gc
 import time
 import weakref
 
+from dnsguard.replay import store as storeModule
 from dnsguard.replay.batch import RECORD
 from dnsguard.wire.names import fromText
 from tests.support.replay import CLIENT, FakePolicy, reply, request
@@ -200,8 +201,8 @@ class StoreBoundsRules(StoreRules):
         for name, value in [
             ("maxEntries", 0),
             ("maxBytes", 10),
-            ("payloadLimit", 512),
-            ("payloadLimit", 65535),
+            ("payloadLimit", 511),
+            ("payloadLimit", 65536),
             ("ringSize", 0),
         ]:
             with self.assertRaises(ValueError) as caught:
@@ -222,6 +223,20 @@ class PythonStoreBoundsTests(InPython, StoreBoundsRules):
         for number in range(70000):
             store.lookup(b"", number.to_bytes(4, "big"), 100.0)
         self.assertLessEqual(len(store._places), 65536)
+
+    def test_clockIsSet(self) -> None:
+        """
+        When the system's clock is set while a query is answered, it is
+        answered, and its record says that it took no time.
+        """
+        store = self.makeStore()
+        self.remember(store, request(), 300)
+        for step in (-5, 1 << 33):
+            times = iter([10**18, 10**18 + step])
+            self.patch(storeModule, "time_ns", lambda times=times: next(times))
+            self.assertIsNotNone(store.lookup(request(), CLIENT, 100.0))
+        took = [record[2] for record in RECORD.iter_unpack(store.drain().records)]
+        self.assertEqual(took, [0, 0])
 
 
 class CompiledStoreBoundsTests(InC, StoreBoundsRules):

@@ -58,6 +58,8 @@ class FakeStore:
         """
         if self.mode == "refuse":
             return fail(StoreError("fake", "told to"))
+        if self.mode == "break":
+            return fail(RuntimeError("defect"))
         if self.mode == "take but fail":
             self.keep(block)
             return fail(StoreError("fake", "told to"))
@@ -316,6 +318,19 @@ class QueryFlushTests(SynchronousTestCase):
         self.store.release(failing=True)
         self.pass_(5)
         self.expect(5)
+        self.expectSum()
+
+    def test_defectiveStore(self) -> None:
+        """
+        A store that fails as it mustn't costs no rows.
+        """
+        self.store.mode = "break"
+        self.record(3)
+        self.pass_(5)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.store.mode = "take"
+        self.pass_(5)
+        self.expect(3)
         self.expectSum()
 
     def test_crash(self) -> None:

@@ -30,6 +30,7 @@ from dnsguard.querystore.questions import (
     TimeSeries,
     Top,
     Upstreams,
+    clientView,
 )
 from dnsguard.querystore.rows import ROW, Block, fragment, texts
 from tests.support.events import NOON, entryFor, eventOf
@@ -439,6 +440,20 @@ class StoreContract(StoreFixture):
             (await store.ask(Discovery(QueryFilter(since=NOON + 100))))["discovered"],
             [{"ip": "192.0.2.1", "query_count": 1}, {"ip": "192.0.2.2", "query_count": 1}],
         )
+
+    async def test_clientView(self) -> None:
+        """
+        What one client did can be seen apart.
+        """
+        store = await self.filled()
+        questions = clientView(QueryFilter(since=NOON), "192.0.2.2")
+        shapes = {name: await store.ask(question) for name, question in questions.items()}
+        self.assertEqual(shapes["summary"]["total"], 3)
+        self.assertEqual(shapes["latency"]["maxMs"], 40.0)
+        self.assertEqual(shapes["domains"]["top"][0], {"value": "b.example.org", "count": 2})
+        self.assertEqual(shapes["blocked"]["top"], [{"value": "bad.example", "count": 1}])
+        self.assertEqual(shapes["lists"]["top"], [{"value": "ads", "count": 1}])
+        self.assertEqual(sum(point["total"] for point in shapes["series"]["buckets"]), 3)
 
     async def test_hostileTexts(self) -> None:
         """

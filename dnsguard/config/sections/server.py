@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from dnsguard.config.convert import Section
 from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind
 from dnsguard.config.quantities import Duration, Integer, Size
@@ -86,6 +87,41 @@ class Listen(ScalarKind):
         return f'"{value}"'
 
 
+class ReplayMode(enum.Enum):
+    """
+    Who gives finished replies again, where that is compiled.
+    """
+
+    THREAD = "thread"
+    REACTOR = "reactor"
+
+
+@attrs.frozen
+class ReplayConfig:
+    """
+    The store of finished replies; see ``docs/replay.rst``.
+    """
+
+    mode: ReplayMode = key(
+        Choice(ReplayMode),
+        ReplayMode.THREAD,
+        meaning="""``thread``: each UDP socket has a thread, which other work doesn't delay;
+            ``reactor``: everything in one. Without a C compiler it is always the latter.""",
+    )
+    maxEntries: int = key(
+        Integer(1, 100_000_000, "replies"), 100_000, meaning="The most replies kept."
+    )
+    maxBytes: int = key(
+        Size(least=1 << 20), 128 << 20, meaning="The most memory that they may take."
+    )
+    ringSize: int = key(
+        Integer(1024, 1 << 26, "queries"),
+        1 << 18,
+        meaning="""The most answered queries, of each thread, that logs and counters needn't have
+            heard of yet; 40 octets each.""",
+    )
+
+
 @attrs.frozen
 class ServerConfig:
     """
@@ -114,6 +150,9 @@ class ServerConfig:
         None,
         unset="one for each CPU, at most 16",
         meaning="How many sockets share an address when ``reuse_port`` is on.",
+    )
+    replay: ReplayConfig = key(
+        Section(ReplayConfig), ReplayConfig(), meaning="Finished replies that are given again."
     )
     maxUDPSize: int = key(
         Integer(512, 4096, "octets"),

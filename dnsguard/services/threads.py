@@ -1,0 +1,57 @@
+# -*- test-case-name: tests.services.test_threads -*-
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Threads of a service's own.
+
+What waits for a slow server must not take the reactor's few threads from those
+who look names up or read files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+__all__ = ["ThreadedService"]
+
+
+class ThreadedService(Service):
+    """
+    A service, and the thread pool it works in.
+
+    The pool runs for as long as the service does, its last work included.
+    """
+
+    def __init__(self, inner: IService, pool: ThreadPool, reactor: Any) -> None:
+        """
+        @param inner: The service.
+        @param pool: Its pool, not started.
+        @param reactor: Has threads of its own, in which the end of the pool's
+            is awaited.
+        """
+        self.inner = inner
+        self._pool = pool
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """
+        Start the threads, then the service.
+        """
+        super().startService()
+        self._pool.start()
+        self.inner.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop the service, then the threads.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(self.inner.stopService)
+        await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)

@@ -1,0 +1,131 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.services.collector}.
+"""
+
+from __future__ import annotations
+
+import gc
+
+from twisted.application.service import IService
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from dnsguard.services.collector import NEVER, SECONDS, CollectorService
+
+
+class FakeCollector:
+    """
+    What C{gc} does, written down.
+
+    @ivar done: What was called.
+    @ivar thresholds: The present ones.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.done: list[str] = []
+        self.thresholds = (700, 10, 10)
+
+    def get_threshold(self) -> tuple[int, int, int]:
+        """
+        Give the present thresholds.
+        """
+        return self.thresholds
+
+    def set_threshold(self, *thresholds: int) -> None:
+        """
+        Take other thresholds.
+        """
+        first, second, third = thresholds
+        self.thresholds = (first, second, third)
+
+    def collect(self) -> int:
+        """
+        Take a quarter of a second, and find seven objects.
+        """
+        self.done.append("collect")
+        self.clock.rightNow += 0.25
+        return 7
+
+    def freeze(self) -> None:
+        """
+        Look at nothing that is there now.
+        """
+        self.done.append("freeze")
+
+    def unfreeze(self) -> None:
+        """
+        Look at it again.
+        """
+        self.done.append("unfreeze")
+
+
+class CollectorTests(SynchronousTestCase):
+    """
+    Tests for L{CollectorService}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make a service on a clock.
+        """
+        self.clock = Clock()
+        self.collector = FakeCollector(self.clock)
+        self.service = CollectorService(self.clock, self.collector)
+
+    def test_interface(self) -> None:
+        """
+        It is a service, called C{collector}.
+        """
+        verifyObject(IService, self.service)
+        self.assertEqual(self.service.name, "collector")
+
+    def test_start(self) -> None:
+        """
+        Garbage of the start is freed, what is left is frozen, and no look at
+        everything happens on its own.
+        """
+        self.service.startService()
+        self.assertEqual(self.collector.done, ["collect", "freeze"])
+        self.assertEqual(self.collector.thresholds[2], NEVER)
+
+    def test_collects(self) -> None:
+        """
+        Everything is looked at once in a while, and it is known how long that
+        took and what it found.
+        """
+        self.service.startService()
+        self.clock.advance(SECONDS - 1)
+        self.assertEqual(self.service.collections, 0)
+        self.clock.advance(1)
+        self.clock.advance(SECONDS)
+        self.assertEqual(self.service.collections, 2)
+        self.assertEqual(self.service.collected, 14)
+        self.assertEqual(self.service.longest, 0.25)
+
+    def test_stop(self) -> None:
+        """
+        A stopped service leaves the collector as it was, and no delayed call.
+        """
+        self.service.startService()
+        self.service.stopService()
+        self.assertEqual(self.collector.thresholds, (700, 10, 10))
+        self.assertEqual(self.collector.done[-1], "unfreeze")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_realCollector(self) -> None:
+        """
+        It knows Python's collector, and puts that back.
+        """
+        before = gc.get_threshold()
+        service = CollectorService(self.clock)
+        service.startService()
+        try:
+            self.assertEqual(gc.get_threshold()[2], NEVER)
+            self.assertGreater(gc.get_freeze_count(), 0)
+        finally:
+            service.stopService()
+        self.assertEqual(gc.get_threshold(), before)
+        self.assertEqual(gc.get_freeze_count(), 0)

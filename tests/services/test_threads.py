@@ -1,0 +1,57 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.services.threads}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import reactor as globalReactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import TestCase
+
+from dnsguard.services.threads import ThreadedService
+
+reactor: Any = globalReactor
+
+
+class Last(Service):
+    """
+    Does something in the pool when it is stopped.
+    """
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self.pool = pool
+        self.done = ""
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        working: Deferred[str] = deferToThreadPool(reactor, self.pool, lambda: "done")
+        return working.addCallback(self._done)
+
+    def _done(self, done: str) -> None:
+        self.done = done
+
+
+class ThreadedServiceTests(TestCase):
+    """
+    Tests for L{ThreadedService}.
+    """
+
+    async def test_lastWorkIsDone(self) -> None:
+        """
+        The threads outlive the service's last work, and then end.
+        """
+        pool = ThreadPool(0, 1, "test")
+        inner = Last(pool)
+        service = ThreadedService(inner, pool, reactor)
+        service.startService()
+        self.assertTrue(pool.started)
+        self.assertTrue(inner.running)
+        await service.stopService()
+        self.assertEqual(inner.done, "done")
+        self.assertTrue(pool.joined)
