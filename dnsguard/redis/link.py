@@ -188,6 +188,18 @@ class Link:
             return ""
         return self.breaker.reason or self._reason
 
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish.
+        """
+        return {
+            **{name: getattr(self.counted, name) for name in LinkCounters.__slots__},
+            "waiting": self._waiting,
+            "trips": self.breaker.trips,
+            "failures": self.breaker.failures,
+            "probes": self.breaker.probes,
+        }
+
     # Requests.
 
     def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
