@@ -217,6 +217,14 @@ class Answer(Sequence[Records]):
         return self._wire
 
     @property
+    def lasting(self) -> bytes | None:
+        """
+        The message to hold on to for longer than a query takes: of an answer
+        from a cache, the cache's own and not a copy. Its TTLs don't count.
+        """
+        return self._wire
+
+    @property
     def layout(self) -> Layout | None:
         """
         The scan of L{wire}.

@@ -113,6 +113,7 @@ static void release(void) {
         if (link->number) {
             dg_entry *entry = (dg_entry *)link;
             memset(entry->ttls, 0xee, entry->keyLength + entry->replySize);
+            dg_giveNumber(table, link->number);
         }
         free(link);
     }

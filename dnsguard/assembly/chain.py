@@ -10,11 +10,8 @@ from typing import Any
 
 import attrs
 
-from dnsguard.caching.key import Key
-from dnsguard.caching.servfail import BackoffTable
-from dnsguard.caching.ttl import TTLPolicy
+from dnsguard.assembly.refreshing import Caches, ttlPolicy
 from dnsguard.config.model import Config
-from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.interfaces import IAnswerStore, IPolicies
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.blocklist import BlocklistResolver
@@ -25,7 +22,7 @@ from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.resolvers.rediscache import RedisCacheResolver
 from dnsguard.resolvers.safesearch import SafeSearchResolver
 
-__all__ = ["Chain", "makeChain", "ttlPolicy"]
+__all__ = ["Chain", "makeChain"]
 
 
 @attrs.frozen
@@ -37,29 +34,12 @@ class Chain:
     @ivar memory: L0, unless it is switched off.
     @ivar shared: L1, if there is a store of shared answers.
     @ivar backoff: The element that spares upstream questions that just failed.
-    @ivar settings: The part of the configuration it was made of.
     """
 
     resolver: AnswererChain
     memory: MemoryCacheResolver | None
     shared: RedisCacheResolver | None
     backoff: BackoffResolver
-    settings: CacheConfig
-
-
-def ttlPolicy(cache: CacheConfig) -> TTLPolicy:
-    """
-    Say for how long answers are kept.
-    """
-    refresh = cache.refresh
-    return TTLPolicy(
-        minTTL=int(cache.minTTL),
-        maxTTL=int(cache.maxTTL),
-        negativeTTL=int(cache.negativeTTL),
-        respectSourceTTL=cache.respectSourceTTL,
-        grace=int(cache.lruGracePeriod),
-        staleTTL=int(refresh.staleTTL) if refresh.serveStale else 0,
-    )
 
 
 def makeChain(
@@ -67,45 +47,36 @@ def makeChain(
     policies: IPolicies,
     forwarder: ForwardingResolver,
     clock: Any,
+    caches: Caches | None = None,
     store: IAnswerStore | None = None,
 ) -> Chain:
     """
     Put the chain together.
 
     @param clock: The reactor, or something that tells the time as it does.
+    @param caches: The caches; by default, new ones.
     @param store: The answers shared with other instances, if there are any.
     """
-    cache = config.cache
-    table: BackoffTable[Key] = BackoffTable(
-        cache.servfailBackoff,
-        refreshThreshold=cache.servfailRefreshThreshold,
-        logInterval=cache.servfailLogInterval,
-    )
-    memory = None
-    if cache.lruSize:
-        memory = MemoryCacheResolver(
-            cache.lruSize,
-            maxBytes=cache.maxBytes,
-            clock=clock,
-            ttlPolicy=ttlPolicy(cache),
-            expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
-        )
+    if caches is None:
+        caches = Caches(config, forwarder, clock, clock.seconds)
+    memory, backoff = caches.memory, caches.backoff
+    refresh = config.cache.refresh
     shared = None
     if store is not None:
         shared = RedisCacheResolver(
             store,
             clock=clock,
-            ttlPolicy=ttlPolicy(cache),
-            expiredEntryTTL=int(cache.refresh.expiredEntryTTL),
+            ttlPolicy=ttlPolicy(config.cache),
+            expiredEntryTTL=int(refresh.expiredEntryTTL),
         )
-    backoff = BackoffResolver(table, clock=clock)
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.
-    caches = [each for each in (memory, shared) if each is not None]
-    behind = [*caches, backoff, forwarder]
+    found = [each for each in (memory, shared) if each is not None]
+    behind = [*found, backoff, forwarder]
+    staleAfter = refresh.clientResponseTimeout
     # Where our own rules lead a name elsewhere, these are asked for that.
-    tail = AnswererChain(behind, clock=clock)
+    tail = AnswererChain(behind, clock=clock, staleAfter=staleAfter)
     resolver = AnswererChain(
         [
             # The operator's own words come first: they hold against every list.
@@ -122,5 +93,6 @@ def makeChain(
             *behind,
         ],
         clock=clock,
+        staleAfter=staleAfter,
     )
-    return Chain(resolver, memory, shared, backoff, cache)
+    return Chain(resolver, memory, shared, backoff)

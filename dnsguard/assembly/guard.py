@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,11 +33,12 @@ from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklis
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.querystore import QueryStore, anonymizer, exclusion, makeQueryStore
 from dnsguard.assembly.redis import Redis, changedRedis, makeRedis, redisTLS
+from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.config.model import Config
 from dnsguard.errors import ListenError, PolicyError
-from dnsguard.interfaces import IQueryObserver, IReloadable, IReplayStore
+from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReloadable, IReplayStore
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.problems import InvalidPolicy, Problems
 from dnsguard.policy.snapshot import Policies, Policy
@@ -70,6 +71,7 @@ class Guard(MultiService):
     @ivar replay: The replay store.
     @ivar forwarder: The end of the chain.
     @ivar redis: The answers shared with other instances, if there are any.
+    @ivar caches: What is cached, and all that keeps it fresh.
     @ivar chain: The chain in use.
     @ivar server: What requests go through.
     @ivar blocklists: What keeps the lists fresh.
@@ -104,11 +106,13 @@ class Guard(MultiService):
             timeout=config.network.upstreamTimeout,
         )
         self.redis = makeRedis(config, reactor, self._redisMissing, now)
-        self.chain = self._makeChain(config)
-
         self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
+        self.caches = Caches(
+            config, self.forwarder, reactor, now, replay=self.replay, store=self._store
+        )
+        self.chain = self._makeChain(config)
         self.server = GuardServerFactory(
             resolver=self.chain.resolver,
             policies=self.policies,
@@ -126,14 +130,15 @@ class Guard(MultiService):
         self.queryStore: QueryStore | None = None
         self._note(config)
         self._startNoting()
-        CollectorService(reactor).setServiceParent(self)
         if self.redis is not None:
             self.redis.service.setServiceParent(self)
+        CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
         ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
             self
         )
         self.blocklists.setServiceParent(self)
+        self.caches.setServiceParent(self)
         self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
         self.listeners.setServiceParent(self)
 
@@ -152,9 +157,11 @@ class Guard(MultiService):
 
     def _whenListed(self) -> Deferred[None]:
         """
-        Wait until the lists of the last run are in force, if there are any.
+        Wait until the lists of the last run are in force, if there are any,
+        and what was cached then is so again.
         """
-        return self.blocklists.whenRestored().addCallback(lambda _: self._settled())
+        ready = gatherResults([self.blocklists.whenRestored(), self.caches.whenLoaded()])
+        return ready.addCallback(lambda _: self._settled())
 
     def _settled(self) -> Deferred[None]:
         """
@@ -177,9 +184,14 @@ class Guard(MultiService):
         self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
         self._reactor.stop()
 
+    @property
+    def _store(self) -> IAnswerStore | None:
+        return None if self.redis is None else self.redis.store
+
     def _makeChain(self, config: Config) -> Chain:
-        store = None if self.redis is None else self.redis.store
-        return makeChain(config, self.policies, self.forwarder, self._reactor, store)
+        return makeChain(
+            config, self.policies, self.forwarder, self._reactor, self.caches, self._store
+        )
 
     def _note(self, config: Config) -> list[IService]:
         """
@@ -201,8 +213,15 @@ class Guard(MultiService):
             observers.append(log)
             self._noting.append(log)
         self.queryStore = store
-        self.server.observers = tuple(observers)
+        self._observers = tuple(observers)
+        self._observe()
         return before
+
+    def _observe(self) -> None:
+        """
+        Have queries noted by those who are there now.
+        """
+        self.server.observers = (self.caches.counter, *self._observers)
 
     def _startNoting(self) -> None:
         for service in self._noting:
@@ -275,7 +294,7 @@ class Guard(MultiService):
         await self._changeNotes(config)
         self._changeUpstreams(config)
         await self._changeRedis(redis)
-        self._changeChain(config)
+        await self._changeCaches(config)
         self.server.limits = serverLimits(config)
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
@@ -338,12 +357,16 @@ class Guard(MultiService):
         if redis is not None:
             redis.service.setServiceParent(self)
 
-    def _changeChain(self, config: Config) -> None:
-        if config.cache == self.chain.settings:
+    async def _changeCaches(self, config: Config) -> None:
+        """
+        Cache otherwise. What is cached stays.
+        """
+        if config.cache == self.config.cache:
             return
-        # What the old cache held is fetched again.
+        await self.caches.reconfigure(config, self._store)
         self.chain = self._makeChain(config)
         self.server.resolver = self.chain.resolver
+        self._observe()
 
     def stopService(self) -> Deferred[None]:
         """

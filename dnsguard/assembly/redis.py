@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from dnsguard.assembly.chain import ttlPolicy
+from dnsguard.assembly.refreshing import ttlPolicy
 from dnsguard.config.model import Config
 from dnsguard.config.sections.redis import RedisConfig
 from dnsguard.errors import PolicyError

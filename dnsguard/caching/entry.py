@@ -19,12 +19,17 @@ from dnsguard.caching.ttl import TTLPolicy, authTTL
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import AD, HEADER, HEADER_SIZE, QR, RA, RD, Layout
 
-__all__ = ["OVERHEAD", "Entry"]
+try:
+    from dnsguard.caching._entry import CompiledEntry  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: the long way, always.
+    CompiledEntry = None
+
+__all__ = ["OVERHEAD", "CompiledEntry", "Entry", "makeEntry", "restoreEntry", "retimed"]
 
 OVERHEAD = 1000
 """
-Octets an entry takes besides its message: objects, key, place in the queue.
-Measured with C{tracemalloc} over answers of four records on CPython 3.11.
+Octets an entry takes besides its message: objects, key, place in the queue; 560
+if it is compiled. Measured with C{tracemalloc} over answers of four records on CPython 3.11.
 """
 
 _CACHEABLE = (0, 3)  # NOERROR, NXDOMAIN
@@ -185,6 +190,63 @@ class Entry:
         return bytes(message)
 
 
+def makeEntry(
+    wire: bytes, layout: Layout, rCode: int, now: float, policy: TTLPolicy, **facts: Any
+) -> Entry | None:
+    """
+    Make an entry as L{Entry.make} does; a compiled one, where there are such.
+    """
+    if CompiledEntry is not None:
+        entry: Any = CompiledEntry.make(wire, rCode, now, policy, **facts)
+        if entry is not NotImplemented:
+            return entry  # type: ignore[no-any-return]
+    return Entry.make(wire, layout, rCode, now, policy, **facts)
+
+
+def restoreEntry(
+    wire: bytes, layout: Layout, rCode: int, policy: TTLPolicy, **facts: Any
+) -> Entry | None:
+    """
+    Make an entry as L{Entry.restore} does; a compiled one, where there are such.
+    """
+    if CompiledEntry is not None:
+        entry: Any = CompiledEntry.restore(wire, rCode, policy, **facts)
+        if entry is not NotImplemented:
+            return entry  # type: ignore[no-any-return]
+    return Entry.restore(wire, layout, rCode, policy, **facts)
+
+
+def retimed(
+    entry: Entry,
+    policy: TTLPolicy,
+    *,
+    softExpiry: float,
+    storedTTL: int | None = None,
+    createdAt: float | None = None,
+) -> Entry:
+    """
+    Give the same answer with other times. What isn't said stays.
+
+    @param policy: Says for how long it is kept beyond C{softExpiry}.
+    """
+    other = restoreEntry(
+        entry.wire,
+        entry.layout,
+        entry.rCode,
+        policy,
+        storedTTL=entry.storedTTL if storedTTL is None else storedTTL,
+        authTTL=entry.authTTL,
+        createdAt=entry.createdAt if createdAt is None else createdAt,
+        softExpiry=softExpiry,
+        authenticData=entry.authenticData,
+        extendedError=entry.extendedError,
+        upstream=entry.upstream,
+    )
+    # What is an entry already is in no form that couldn't be one.
+    assert other is not None
+    return other
+
+
 def _shorter(wire: bytes, layout: Layout, storedTTL: int) -> tuple[tuple[int, int], ...]:
     """
     Find the records that expire before the answer does.
@@ -222,7 +284,7 @@ def _normalised(
     flags = QR | RD | RA | (AD if authenticData else 0) | rCode
     if layout.flags == flags and layout.id == 0 and layout.opt is None:
         return wire, layout
-    changed = attrs.evolve(
-        layout, id=0, flags=flags, counts=counts, opt=None, optLast=False, edns=None, size=end
+    changed = layout._replace(
+        id=0, flags=flags, counts=counts, opt=None, optLast=False, edns=None, size=end
     )
     return HEADER.pack(0, flags, *counts) + wire[HEADER_SIZE:end], changed

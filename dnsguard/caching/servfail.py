@@ -50,14 +50,23 @@ class BackoffTable(Generic[K]):
             once a backoff.
         """
         self.evictions = 0
-        self._seconds = seconds
-        self._threshold = refreshThreshold
-        self._logInterval = seconds if logInterval is None else logInterval
+        self.reconfigure(seconds, refreshThreshold, logInterval)
         self._capacity = capacity
         # Each in the order of its times, the oldest first.
         self._until: OrderedDict[K, float] = OrderedDict()
         self._counts: OrderedDict[K, int] = OrderedDict()
         self._logged: OrderedDict[K, float] = OrderedDict()
+
+    def reconfigure(
+        self, seconds: float, refreshThreshold: int, logInterval: float | None = None
+    ) -> None:
+        """
+        Go on with other rules, as for the constructor. Backoffs that hold
+        already end when they were to.
+        """
+        self._seconds = seconds
+        self._threshold = refreshThreshold
+        self._logInterval = seconds if logInterval is None else logInterval
 
     def __len__(self) -> int:
         """

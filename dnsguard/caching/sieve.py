@@ -101,12 +101,13 @@ class Sieve(Generic[K, V]):
         node = self._nodes.get(key)
         return None if node is None else node.value
 
-    def put(self, key: K, value: V, size: int) -> bool:
+    def put(self, key: K, value: V, size: int, touch: bool = True) -> bool:
         """
         Keep a value. One for a key that is there takes its place and counts as
         a hit.
 
         @param size: How many octets it takes, 0 or more.
+        @param touch: False: it doesn't count as a hit. Nobody asked for it.
         @return: False when it is larger than the whole cache; then it isn't
             kept, nor what was there for the key.
         """
@@ -116,7 +117,8 @@ class Sieve(Generic[K, V]):
         node = self._nodes.get(key)
         if node is not None:
             self.bytes += size - node.size
-            node.value, node.size, node.visited = value, size, True
+            node.value, node.size = value, size
+            node.visited = node.visited or touch
             self._makeRoom(0, 0, node)
             return True
         self._makeRoom(1, size, None)

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import Entry, restoreEntry
 from dnsguard.caching.key import Key
 from dnsguard.caching.ttl import TTLPolicy, authTTL
 from dnsguard.wire.edns import InvalidOPT
@@ -198,7 +198,7 @@ def _checked(
         raise InvalidEntry("message: no answer to this key's question")
     if layout.flags & TC or not 0 <= storedTTL <= _TTL_LIMIT or not 0 <= authTTL <= _TTL_LIMIT:
         raise InvalidEntry("an answer that is never kept")
-    entry = Entry.restore(
+    entry = restoreEntry(
         wire,
         layout,
         layout.rCode,

@@ -18,35 +18,6 @@ __all__ = ["pendingKeys", "pendingReason"]
 _LATER = "known key, not supported by this version yet: ignored"
 
 _KEYS: dict[str, str] = {
-    "cache.redis.max_keys": _LATER,
-    "cache.redis.hit_counter_max_entries": _LATER,
-    "cache.refresh_upstream_fail_log_interval": _LATER,
-    **{
-        f"cache.refresh.{name}": _LATER
-        for name in (
-            "enabled",
-            "refresh_mode",
-            "hit_window",
-            "hot_threshold_rate",
-            "hot_threshold",
-            "min_ttl",
-            "hot_ttl",
-            "hot_ttl_fraction",
-            "warm_threshold",
-            "warm_ttl",
-            "warm_ttl_fraction",
-            "refresh_past_auth_ttl",
-            "lock_ttl",
-            "max_inflight",
-            "sweep_interval",
-            "sweep_window",
-            "max_batch_size",
-            "batch_size",
-            "sweep_min_hits",
-            "sweep_hit_window",
-            "hit_count_sample_rate",
-        )
-    },
     "logging.trace_events": _LATER,
     "control": _LATER,
     "doh_dot_server": _LATER,

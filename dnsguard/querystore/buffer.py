@@ -38,9 +38,6 @@ except ImportError:
 
 __all__ = ["RowBuffer"]
 
-MAX_KEPT = 100_000
-"""Replay entries whose fragment is kept over blocks."""
-
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
 _MAX_MICROSECONDS = 0xFFFFFFFF
 
@@ -88,7 +85,6 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
-        self._kept: dict[int, tuple[ReplayedAnswer, bytes | None]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -269,29 +265,28 @@ class RowBuffer:
             met = known.get(number)
             # The store may give the number of an entry it evicted to another.
             if met is None or met[0] is not entry:
-                met = known[number] = (entry, self._entryIndex(number, entry))
+                met = known[number] = (entry, self._entryIndex(entry))
             facts[number] = met[1]
         return facts
 
-    def _entryIndex(self, number: int, entry: ReplayedAnswer) -> int:
+    def _entryIndex(self, entry: ReplayedAnswer) -> int:
         """
-        Note a replay entry's facts, made now or for an earlier block.
+        Note a replay entry's facts, or give L{SKIP} for one left out. They are
+        encoded once, and kept with the entry for blocks to come; no entry
+        outlives a change of what is left out.
         """
-        kept = self._kept.get(number)
-        if kept is None or kept[0] is not entry:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            kept = self._kept[number] = (entry, self._entryFragment(entry))
-        made = kept[1]
-        return SKIP if made is None else self._append(self._facts, made)
+        made = entry.row
+        if made is None:
+            made = entry.row = self._entryFragment(entry)
+        return self._append(self._facts, made) if made else SKIP
 
-    def _entryFragment(self, entry: ReplayedAnswer) -> bytes | None:
+    def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
         """
-        Encode a replay entry's facts, or give L{None} for one left out. What
-        is replayed came from no upstream this time.
+        Encode a replay entry's facts; of one left out, nothing. What is
+        replayed came from no upstream this time.
         """
         if self._excludesName(entry.qname):
-            return None
+            return b""
         return factFragment(
             entry.qname,
             entry.type,
@@ -300,7 +295,7 @@ class RowBuffer:
             entry.rCode,
             entry.groupID,
             entry.attribution,
-            entry.answer.replace(upstream=""),
+            entry.answer,
             "",
         )
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import Entry, retimed
 from dnsguard.caching.key import Key
 from dnsguard.caching.stored import FIELDS, InvalidEntry, fromValues, fromWire
 from dnsguard.caching.ttl import TTLPolicy
@@ -146,13 +145,7 @@ class Lookups:
         most = min(entry.storedTTL, self.ttlPolicy.maxTTL)
         if entry.softExpiry - now <= most:
             return entry
-        softExpiry = now + most
-        return attrs.evolve(
-            entry,
-            storedTTL=most,
-            softExpiry=softExpiry,
-            expiry=softExpiry + self.ttlPolicy.retention(most),
-        )
+        return retimed(entry, self.ttlPolicy, storedTTL=most, softExpiry=now + most)
 
     async def _older(self, key: Key, generation: int) -> Entry | None:
         """

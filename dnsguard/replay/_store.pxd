@@ -58,6 +58,9 @@ cdef extern from "writer.h" nogil:
         int used
         dg_ring ring
 
+    ctypedef struct dg_number:
+        void *facts
+
     ctypedef struct dg_table:
         dg_views *views
         int64_t clockOffset
@@ -68,6 +71,8 @@ cdef extern from "writer.h" nogil:
         uint64_t replaced
         uint64_t evicted
         uint64_t expired
+        dg_number *numbers
+        uint32_t numbersUsed
         dg_reader readers[1]
 
     ctypedef struct dg_tally:
@@ -99,6 +104,8 @@ cdef extern from "writer.h" nogil:
     void dg_quit(dg_reader *)
     uint64_t dg_leastEpoch(dg_table *)
     dg_link *dg_reclaim(dg_table *, uint64_t)
+    void **dg_factsOf(dg_table *, uint64_t)
+    void dg_giveNumber(dg_table *, uint64_t)
     uint64_t dg_remember(dg_table *, const dg_request *, const uint8_t *, const uint8_t *, size_t, int64_t, int64_t)
     void dg_forgetName(dg_table *, const uint8_t *, size_t)
     void dg_sweep(dg_table *, uint64_t, int64_t)
@@ -111,8 +118,6 @@ cdef class CompiledReplayStore:
     cdef readonly object generation
     cdef int64_t life
     cdef tuple networks
-    cdef dict facts
-    cdef object entries
     cdef list departed, leaving
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
@@ -125,5 +130,6 @@ cdef class CompiledReplayStore:
     cdef dg_views *sort(self, map)
     cdef int publishViews(self, dg_views *views) except -1
     cdef int reclaim(self) except -1
+    cdef object factsOf(self, uint64_t number)
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef int letGo(self) except -1

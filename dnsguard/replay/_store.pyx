@@ -10,9 +10,9 @@ All methods are for the reactor thread.
 """
 
 import os
-from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -107,15 +107,16 @@ cdef class CompiledReplayStore:
         self.ringBits = (ringSize - 1).bit_length()
         self.generation = 0
         self.networks = ()
-        self.facts = {}
-        self.entries = MappingProxyType(self.facts)
         self.departed = []
         self.leaving = []
         self.reader = self.join()
 
     def __dealloc__(self):
         # Listeners hold a reference to this store, so no reader is left.
+        cdef uint32_t i
         if self.table != NULL:
+            for i in range(self.table.numbersUsed):
+                Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
 
     cdef dg_reader *join(self) except NULL:
@@ -212,7 +213,9 @@ cdef class CompiledReplayStore:
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
             )
         if number:
-            self.facts[number] = facts
+            # Given back in letGo().
+            Py_INCREF(facts)
+            dg_factsOf(self.table, number)[0] = <void *>facts
             dg_sweep(self.table, SWEPT_WITH_EACH, at)
             self.reclaim()
         else:
@@ -305,6 +308,7 @@ cdef class CompiledReplayStore:
         records = PyBytes_FromStringAndSize(NULL, count * sizeof(dg_record))
         self.takeAll(<dg_record *>PyBytes_AS_STRING(records), count)
         hits = {}
+        entries = {}
         if count:
             places = dg_powerOfTwo(2 * count)
             tally = <dg_tally *>calloc(places, sizeof(dg_tally))
@@ -313,9 +317,17 @@ cdef class CompiledReplayStore:
             dg_countHits(<dg_record *>PyBytes_AS_STRING(records), count, tally, places)
             for i in range(places):
                 if tally[i].count:
-                    hits[tally[i].number] = tally[i].count
+                    number = tally[i].number
+                    hits[number] = tally[i].count
+                    entries[number] = self.factsOf(tally[i].number)
             free(tally)
-        return ReplayBatch(records, hits, self.entries)
+        return ReplayBatch(records, hits, entries)
+
+    cdef object factsOf(self, uint64_t number):
+        """
+        The facts of the entry with a number that hasn't been given back.
+        """
+        return <object>dg_factsOf(self.table, number)[0]
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """
@@ -331,8 +343,9 @@ cdef class CompiledReplayStore:
         Drop the facts of entries that are freed, once all records that name
         them are drained: those were in the rings when the entry was freed.
         """
-        cdef uint64_t i
+        cdef uint64_t i, number
         cdef int most = LET_GO_BY_DRAIN
+        cdef PyObject *facts
         if not self.leaving:
             self.leaving, self.departed = self.departed, self.leaving
             for i in range(DG_READERS):
@@ -343,7 +356,10 @@ cdef class CompiledReplayStore:
             if self.table.readers[i].ring.tail < self.marks[i]:
                 return 0
         while self.leaving and most:
-            del self.facts[self.leaving.pop()]
+            number = self.leaving.pop()
+            facts = <PyObject *>dg_factsOf(self.table, number)[0]
+            dg_giveNumber(self.table, number)
+            Py_XDECREF(facts)
             most -= 1
         return 0
 

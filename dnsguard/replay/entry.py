@@ -2,45 +2,210 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The facts that all queries answered from one replay entry share.
+
+There is one of these for each entry, and there are many entries: so what most
+of them have in common is held once, and what the cache holds isn't held again.
 """
 
 from __future__ import annotations
+
+import struct
+from functools import lru_cache
 
 import attrs
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.policy.decision import Attribution
+from dnsguard.wire.edns import ExtendedError
+from dnsguard.wire.layout import HEADER_SIZE, scan
 
 __all__ = ["ReplayedAnswer"]
 
+_TYPE_CLASS = struct.Struct("!HH")
+
+_MOST_SHARED = 4096
+"""Circumstances that are held once; the ones met longest ago are let go."""
+
 
 @attrs.frozen(slots=True)
-class ReplayedAnswer:
+class _Circumstances:
     """
-    What the log, the store and the counters need of a replayed answer.
+    What many entries have in common; see L{ReplayedAnswer}.
 
-    @ivar qname: The name asked for, lower-cased, in wire form.
-    @ivar type: The type asked for.
-    @ivar cls: The class asked for.
-    @ivar outcome: What to log: an answer first made from upstream or L1 is a
-        cached one when it is replayed.
-    @ivar rCode: The response code, 12 bits.
-    @ivar groupID: The client group of the view the entry is for.
-    @ivar attribution: The rule that decided, or L{None}.
-    @ivar answer: The answer itself, for whoever wants a summary of its records.
-    @ivar viewNumber: The number of the policy view it was made for; L{None}:
-        nobody knows, so it can't be replayed.
-    @ivar generation: The number of the policy it was made under: the one that
-        was current when the query arrived. L{None}: it can't be replayed.
+    @ivar nameSize: The octets of the name.
+    @ivar errorCode: The code of the answer's extended error, or L{None}.
     """
 
-    qname: bytes
+    nameSize: int
     type: int
     cls: int
     outcome: Outcome
     rCode: int
     groupID: str
     attribution: Attribution | None
-    answer: Answer
-    viewNumber: int | None = None
-    generation: int | None = None
+    viewNumber: int | None
+    generation: int | None
+    cacheFlags: int
+    authenticData: bool
+    errorCode: int | None
+
+
+_circumstances = lru_cache(_MOST_SHARED)(_Circumstances)
+
+
+class ReplayedAnswer:
+    """
+    What the log, the store and the counters need of a replayed answer.
+
+    @ivar row: Whatever the query store has made of this and wants to have again
+        for the next query, or L{None}. It changes nothing for others.
+    """
+
+    __slots__ = ("_message", "_qname", "_shared", "row")
+
+    def __init__(
+        self,
+        qname: bytes,
+        type: int,
+        cls: int,
+        outcome: Outcome,
+        rCode: int,
+        groupID: str,
+        attribution: Attribution | None,
+        answer: Answer,
+        viewNumber: int | None = None,
+        generation: int | None = None,
+        cacheFlags: int = 0,
+    ) -> None:
+        """
+        @param qname: The name asked for, lower-cased, in wire form.
+        @param type: The type asked for.
+        @param cls: The class asked for.
+        @param outcome: What to log: an answer first made from upstream or L1
+            is a cached one when it is replayed.
+        @param rCode: The response code, 12 bits.
+        @param groupID: The client group of the view the entry is for.
+        @param attribution: The rule that decided, or L{None}.
+        @param answer: The answer itself, for whoever wants a summary of its
+            records.
+        @param viewNumber: The number of the policy view it was made for;
+            L{None}: nobody knows, so it can't be replayed.
+        @param generation: The number of the policy it was made under: the one
+            that was current when the query arrived. L{None}: it can't be
+            replayed.
+        @param cacheFlags: What the answer's cache key has besides question and
+            class; see L{dnsguard.caching.key.Key}.
+        """
+        error = answer.extendedError
+        self._shared = _circumstances(
+            len(qname),
+            type,
+            cls,
+            outcome,
+            rCode,
+            groupID,
+            attribution,
+            viewNumber,
+            generation,
+            cacheFlags,
+            answer.authenticData,
+            None if error is None else error.code,
+        )
+        message = answer.lasting
+        if message is None:
+            message, _ = answer.encoded(qname + _TYPE_CLASS.pack(type, cls))
+        self._message = message
+        # Most messages have the name in them.
+        own = message[HEADER_SIZE : HEADER_SIZE + len(qname)].lower() == qname
+        self._qname = None if own else qname
+        self.row: bytes | None = None
+
+    @property
+    def qname(self) -> bytes:
+        """
+        The name asked for, lower-cased, in wire form.
+        """
+        if self._qname is not None:
+            return self._qname
+        return self._message[HEADER_SIZE : HEADER_SIZE + self._shared.nameSize].lower()
+
+    @property
+    def type(self) -> int:
+        """
+        The type asked for.
+        """
+        return self._shared.type
+
+    @property
+    def cls(self) -> int:
+        """
+        The class asked for.
+        """
+        return self._shared.cls
+
+    @property
+    def outcome(self) -> Outcome:
+        """
+        What to log.
+        """
+        return self._shared.outcome
+
+    @property
+    def rCode(self) -> int:
+        """
+        The response code, 12 bits.
+        """
+        return self._shared.rCode
+
+    @property
+    def groupID(self) -> str:
+        """
+        The client group of the view the entry is for.
+        """
+        return self._shared.groupID
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """
+        The rule that decided, or L{None}.
+        """
+        return self._shared.attribution
+
+    @property
+    def viewNumber(self) -> int | None:
+        """
+        The number of the policy view it was made for, or L{None}.
+        """
+        return self._shared.viewNumber
+
+    @property
+    def generation(self) -> int | None:
+        """
+        The number of the policy it was made under, or L{None}.
+        """
+        return self._shared.generation
+
+    @property
+    def cacheFlags(self) -> int:
+        """
+        What the answer's cache key has besides question and class.
+        """
+        return self._shared.cacheFlags
+
+    @property
+    def answer(self) -> Answer:
+        """
+        The answer again, as it is replayed: from no upstream, and without the
+        text of its extended error.
+        """
+        shared = self._shared
+        code = shared.errorCode
+        return Answer.fromWire(
+            self._message,
+            scan(self._message),
+            outcome=shared.outcome,
+            rCode=shared.rCode,
+            authenticData=shared.authenticData,
+            extendedError=None if code is None else ExtendedError(code),
+            attribution=shared.attribution,
+        )

@@ -21,7 +21,7 @@
 
 #include "core.h"
 
-enum { DG_WAYS = 10, DG_READERS = 65, DG_ENTRY_OVERHEAD = 200, DG_HAND_REACH = 64 };
+enum { DG_WAYS = 10, DG_READERS = 65, DG_ENTRY_OVERHEAD = 440, DG_HAND_REACH = 64 };
 
 #define DG_LOAD(at, order) __atomic_load_n(at, __ATOMIC_##order)
 #define DG_STORE(at, value, order) __atomic_store_n(at, value, __ATOMIC_##order)
@@ -89,6 +89,14 @@ typedef struct {
     dg_ring ring;
 } dg_reader;
 
+/* What belongs to an entry beside the table, by the number of the entry: the
+ * place in the lower half, and how often that was taken in the upper one. */
+typedef struct {
+    void *facts; /* whatever the writer's caller wants with an entry */
+    uint32_t life;
+    uint32_t next; /* free place, plus 1 */
+} dg_number;
+
 typedef struct {
     dg_bucket *buckets;
     uint64_t mask;
@@ -102,7 +110,9 @@ typedef struct {
     uint64_t nameMask;
     dg_link *retiredFirst, *retiredLast;
     uint64_t entries, octets, maxEntries, maxOctets;
-    uint64_t hand, sweepHand, numbers;
+    uint64_t hand, sweepHand, turn;
+    dg_number *numbers;
+    uint32_t numbersUsed, numbersRoom, numberFree;
     uint64_t stored, replaced, evicted, expired;
     dg_reader readers[DG_READERS];
 } dg_table;

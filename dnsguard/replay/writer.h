@@ -79,6 +79,42 @@ static inline dg_link *dg_reclaim(dg_table *table, uint64_t least) {
     return link;
 }
 
+/* ---- numbers ------------------------------------------------------------ */
+
+/* Give out a number that no entry has; 0 without memory. */
+static inline uint64_t dg_takeNumber(dg_table *table) {
+    uint32_t place;
+    if (table->numberFree) {
+        place = table->numberFree - 1;
+        table->numberFree = table->numbers[place].next;
+    } else {
+        if (table->numbersUsed == table->numbersRoom) {
+            uint32_t room = table->numbersRoom ? table->numbersRoom * 2 : 1024;
+            void *more = realloc(table->numbers, room * sizeof *table->numbers);
+            if (!more) return 0;
+            table->numbers = more;
+            table->numbersRoom = room;
+        }
+        place = table->numbersUsed++;
+        table->numbers[place].life = 0;
+    }
+    table->numbers[place].facts = NULL;
+    return (uint64_t)++table->numbers[place].life << 32 | place;
+}
+
+/* Where the facts of the entry with a number are. */
+static inline void **dg_factsOf(dg_table *table, uint64_t number) {
+    return &table->numbers[(uint32_t)number].facts;
+}
+
+/* Take a number back: nobody will ask for it any more. */
+static inline void dg_giveNumber(dg_table *table, uint64_t number) {
+    uint32_t place = (uint32_t)number;
+    table->numbers[place].facts = NULL;
+    table->numbers[place].next = table->numberFree;
+    table->numberFree = place + 1;
+}
+
 /* ---- entries ------------------------------------------------------------ */
 
 static inline void dg_joinName(dg_table *table, dg_entry *entry) {
@@ -124,7 +160,7 @@ static inline void dg_makeRoomIn(dg_table *table, uint64_t first, uint64_t secon
         if (!victim && !DG_LOAD(&entry->visited, RELAXED)) victim = entry;
     }
     if (!victim) {
-        victim = pair[0]->entries[table->numbers % DG_WAYS];
+        victim = pair[0]->entries[table->turn++ % DG_WAYS];
         for (int i = 0; i < 2 * DG_WAYS; i++)
             DG_STORE(&pair[i / DG_WAYS]->entries[i % DG_WAYS]->visited, 0, RELAXED);
     }
@@ -217,7 +253,10 @@ static inline uint64_t dg_remember(dg_table *table, const dg_request *request,
     entry = malloc(sizeof *entry + (size_t)count * sizeof *ttls + request->keyLength + size);
     if (!entry) return 0;
     memset(entry, 0, sizeof *entry);
-    entry->link.number = ++table->numbers;
+    if (!(entry->link.number = dg_takeNumber(table))) {
+        free(entry);
+        return 0;
+    }
     entry->hash = dg_keyHash(table, request);
     entry->nameHash = dg_hash(request->key, (size_t)request->questionEnd - DG_HEADER - 4,
                               table->nameKey);
@@ -286,6 +325,7 @@ static inline void dg_freeTable(dg_table *table) {
     free(table->views);
     free(table->names);
     free(table->buckets);
+    free(table->numbers);
     free(table);
 }
 

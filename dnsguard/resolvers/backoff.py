@@ -45,6 +45,7 @@ class BackoffResolver(Answerer):
 
     @ivar table: The failures of upstream's servers, shared with whoever
         refreshes.
+    @ivar unreachable: Questions that no upstream could be reached for.
     @ivar answered: How many queries it has answered.
     """
 
@@ -66,7 +67,7 @@ class BackoffResolver(Answerer):
         self.table = table
         self.answered = 0
         self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
-        self._unreachable: BackoffTable[Key] = BackoffTable(unreachableSeconds, logInterval=0.0)
+        self.unreachable: BackoffTable[Key] = BackoffTable(unreachableSeconds, logInterval=0.0)
 
     def answer(self, query: ClientQuery) -> Answer | None:
         """
@@ -74,10 +75,10 @@ class BackoffResolver(Answerer):
         """
         if query.view is not None and query.view.cacheDisabled:
             return None
-        if not len(self.table) and not len(self._unreachable):
+        if not len(self.table) and not len(self.unreachable):
             return None
         key, now = keyOf(query), self._now()
-        if not (self.table.inBackoff(key, now) or self._unreachable.inBackoff(key, now)):
+        if not (self.table.inBackoff(key, now) or self.unreachable.inBackoff(key, now)):
             return None
         self.answered += 1
         return Answer.failure(dns.ESERVER, Outcome.SERVFAIL_BACKOFF, extendedError=CACHED_ERROR)
@@ -89,10 +90,10 @@ class BackoffResolver(Answerer):
         if query.view is not None and query.view.cacheDisabled:
             return
         if isUsable(payload):
-            if len(self.table) or self.table.counted or len(self._unreachable):
+            if len(self.table) or self.table.counted or len(self.unreachable):
                 key = keyOf(query)
                 self.table.succeeded(key)
-                self._unreachable.succeeded(key)
+                self.unreachable.succeeded(key)
         elif payload.outcome is Outcome.SERVFAIL:
             if self.table.failed(keyOf(query), self._now()):
                 self.log.warn(
@@ -102,4 +103,4 @@ class BackoffResolver(Answerer):
                     type=query.type,
                 )
         elif payload.outcome is Outcome.UPSTREAM_ERROR:
-            self._unreachable.failed(keyOf(query), self._now())
+            self.unreachable.failed(keyOf(query), self._now())

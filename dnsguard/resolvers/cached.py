@@ -11,7 +11,7 @@ in this process.
 from __future__ import annotations
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import Entry, makeEntry
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.query import ClientQuery
 from dnsguard.wire.edns import ExtendedError
@@ -40,6 +40,13 @@ class CachedAnswer(Answer):
     # Set behind construction: a constructor of its own would cost each hit
     # another call with a dozen keywords.
     entry: Entry
+
+    @property
+    def lasting(self) -> bytes:
+        """
+        The entry's message.
+        """
+        return self.entry.wire
 
 
 def freshAnswer(entry: Entry, remaining: float, replaySeconds: float) -> CachedAnswer:
@@ -118,7 +125,7 @@ def entryOf(
         answer.cacheSeconds <= 0 and not timeless
     ):
         return None
-    return Entry.make(
+    return makeEntry(
         wire,
         layout,
         answer.rCode,

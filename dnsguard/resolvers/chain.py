@@ -226,15 +226,19 @@ class AnswererChain(Answerer):
         With callbacks on its own L{Deferred}: a coroutine for each query that
         isn't cached costs more than all elements together.
         """
+        races = kept is not None and kept.usable is not None and not kept.raced
+        if kept is not None and races:
+            # One timer is enough, however many are to be waited for.
+            kept.raced = True
         arguments = (query, place, kept)
-        clock = self._clock
-        if kept is None or kept.usable is None or kept.raced or clock is None:
-            return answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
-        kept.raced = True
-        answer.addCallbacks(self._took, self._raised, arguments, None, arguments)
+        answer.addCallbacks(
+            self._took, self._raised, callbackArgs=arguments, errbackArgs=arguments
+        )
+        if kept is None or not races or self._clock is None:
+            return answer
         if answer.called and not answer.paused:
             return answer
-        return self._race(answer, kept, clock)
+        return self._race(answer, kept, self._clock)
 
     def _took(
         self, answer: Answer | None, query: ClientQuery, place: int, kept: _Kept | None

@@ -14,18 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from dnsguard.answer import Answer
+from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
 from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.caching.sieve import Sieve
+from dnsguard.caching.statistics import CacheStatistics
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache
 from dnsguard.query import ClientQuery
@@ -48,39 +49,6 @@ _JITTERS = 1024
 _FIRSTS = 1024
 
 
-@attrs.frozen
-class CacheStatistics:
-    """
-    Counters of a L{MemoryCacheResolver} since it was made, and what it holds.
-
-    @ivar entries: Answers held now.
-    @ivar maxEntries: The most it holds.
-    @ivar bytes: Octets they take, about.
-    @ivar maxBytes: The most they may take.
-    @ivar hits: Queries answered with a fresh entry.
-    @ivar staleHits: Queries that a stale entry was offered to.
-    @ivar misses: Queries that there was nothing for.
-    @ivar evictions: Entries pushed out for lack of room.
-    @ivar refused: Answers too large for the whole cache.
-    @ivar fresh: Entries that were fresh at the last sweep.
-    @ivar stale: Entries that were no longer fresh, but could be served.
-    @ivar expired: Entries that the last sweep removed as past all use.
-    """
-
-    entries: int
-    maxEntries: int
-    bytes: int
-    maxBytes: int
-    hits: int
-    staleHits: int
-    misses: int
-    evictions: int
-    refused: int
-    fresh: int
-    stale: int
-    expired: int
-
-
 @implementer(IAnswerCache)
 class MemoryCacheResolver(Answerer):
     """
@@ -89,6 +57,7 @@ class MemoryCacheResolver(Answerer):
     Queries whose view says C{cacheDisabled} pass it by both ways.
 
     @ivar statistics: The counters, as L{CacheStatistics}.
+    @ivar clears: What was dropped lately by L{clear} and L{forget}.
     """
 
     def __init__(
@@ -127,6 +96,7 @@ class MemoryCacheResolver(Answerer):
         )
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
+        self.clears = RecentClears()
         self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
@@ -144,6 +114,16 @@ class MemoryCacheResolver(Answerer):
         self._expiredEntryTTL = max(expiredEntryTTL, 1)
         self._refresh = refreshPolicy
         self._firstDue: dict[tuple[int, int], float] = {}
+
+    def watch(
+        self, hits: HitRates[Key], onDue: Callable[[ClientQuery, Tier], None] | None
+    ) -> None:
+        """
+        Count hits elsewhere, and tell somebody else what is due, as for the
+        constructor.
+        """
+        self._rates = hits
+        self._onDue = onDue
 
     def resize(self, size: int, maxBytes: int) -> None:
         """
@@ -246,6 +226,8 @@ class MemoryCacheResolver(Answerer):
         @return: Was it one to keep?
         """
         key, now = keyOf(query), self._now()
+        if self.clears.overtook(query.qname, query.received, now):
+            return False
         known = self._entries.peek(key)
         answer, entry, then = self._latest
         if known is not None and known is entry and payload is answer and now - then < 1.0:
@@ -259,13 +241,14 @@ class MemoryCacheResolver(Answerer):
         self._latest = (payload, entry, now)
         return True
 
-    def keepEntry(self, key: Key, entry: Entry) -> bool:
+    def keepEntry(self, key: Key, entry: Entry, touch: bool = True) -> bool:
         """
         Keep an entry whose times are of this cache's clock.
 
+        @param touch: False: nobody asked for it.
         @return: False when it is too large.
         """
-        kept = self._entries.put(key, entry, entry.size)
+        kept = self._entries.put(key, entry, entry.size, touch)
         self._refused += not kept
         return kept
 
@@ -274,6 +257,12 @@ class MemoryCacheResolver(Answerer):
         Give an entry, however old, without counting a hit.
         """
         return self._entries.peek(key)
+
+    def discard(self, key: Key) -> bool:
+        """
+        Drop one entry; was it there?
+        """
+        return self._entries.discard(key)
 
     def keys(self) -> list[Key]:
         """
@@ -306,6 +295,7 @@ class MemoryCacheResolver(Answerer):
 
         @return: How many entries there were, when their memory is free.
         """
+        self.clears.add(None, False, self._now())
         old = self._entries
         self._entries = Sieve(old.maxEntries, old.maxBytes)
         self._evicted += old.evictions
@@ -319,14 +309,16 @@ class MemoryCacheResolver(Answerer):
         @param below: Drop all names below it, too.
         @return: How many entries there were, when all are gone.
         """
+        self.clears.add(qname, below, self._now())
         if below:
             return self._walk(self._entries, lambda key, entry: isAtOrBelow(key[0], qname))
         return self._walk(self._entries, lambda key, entry: key[0] == qname)
 
-    def sweep(self) -> Deferred[int]:
+    def sweep(self, seen: Callable[[Key, Entry], None] | None = None) -> Deferred[int]:
         """
         Drop what is past all use, and count what is fresh and stale.
 
+        @param seen: Called with each key that stays, and its entry.
         @return: How many entries were dropped, when all have been looked at.
         """
         now = self._now()
@@ -339,6 +331,8 @@ class MemoryCacheResolver(Answerer):
                 return True
             fresh += entry.softExpiry > now
             stale += entry.softExpiry <= now
+            if seen is not None:
+                seen(key, entry)
             return False
 
         def counted(dropped: int) -> int:

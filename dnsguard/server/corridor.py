@@ -24,6 +24,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import keyOf
 from dnsguard.interfaces import IPolicies, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, ClientQuery, Transport
@@ -242,7 +243,9 @@ class Corridor:
                 exchange.answering = result
                 self.pending.add(exchange)
         arguments = (exchange,)
-        result.addCallbacks(self._answered, self._failed, arguments, None, arguments)
+        result.addCallbacks(
+            self._answered, self._failed, callbackArgs=arguments, errbackArgs=arguments
+        )
         if exchange.respond is None:
             self._abandon(result)
 
@@ -379,9 +382,13 @@ class Corridor:
         """
         Keep a reply for replay, unless the policy it was made under has
         meanwhile been replaced.
+
+        An answer that was waited for isn't kept: a cache may have been cleared
+        meanwhile of what it was made of. What is in the cache then answers the
+        next query at once, and is kept.
         """
         query = exchange.query
-        if query.transport is not Transport.UDP:
+        if query.transport is not Transport.UDP or exchange.answering is not None:
             return
         if self._policies is not None and self._policies.current is not exchange.policy:
             return
@@ -399,6 +406,7 @@ class Corridor:
             # A server without policies is one where everybody is treated alike.
             0 if view is None else view.number,
             0 if exchange.policy is None else exchange.policy.generation,
+            keyOf(query)[3],
         )
         try:
             replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())

@@ -199,7 +199,8 @@ class BlocklistService(Service):
         ended = DeferredList([_ending(work) for work in working])
         for work in working:
             work.cancel()
-        return ended.addCallback(lambda _: self._updater.close())
+        ended.addCallback(lambda _: self._updater.close())
+        return ended.addCallback(lambda _: self._inThread(self._store.close))
 
     def load(self, sources: Iterable[ListSource], *, refetch: bool = True) -> Deferred[BlockLists]:
         """
@@ -317,13 +318,14 @@ class BlocklistService(Service):
         """
         Do what is to be done first.
         """
+        folder = str(self._store.folder)
         try:
             await self._inThread(self._store.prepare)
         except OSError as reason:
             self.log.error(
-                "block lists can't be kept in {folder}: {reason}",
-                folder=str(self._store.folder),
-                reason=str(reason),
+                "block lists can't be kept in {folder}, the next start will be without: {reason}",
+                folder=folder,
+                reason=reason.strerror or str(reason),
             )
         try:
             if await self._updater.restore(self._sources):

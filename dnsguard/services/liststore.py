@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from dnsguard.errors import PolicyError
-from dnsguard.policy.listparser import looksLikePage
+from dnsguard.policy.listparser import looksLikePage, parseList
 from dnsguard.services.listsource import ListSource, redacted
 
 __all__ = ["Copy", "ListStore", "StoredCopy", "Unpacker"]
@@ -33,6 +33,11 @@ __all__ = ["Copy", "ListStore", "StoredCopy", "Unpacker"]
 _CHUNK = 1 << 18
 _STEP = 1 << 16
 _GZIP = b"\x1f\x8b"
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n\f\r"))
+
+_JUDGED = 1 << 14
+"""Octets up to which a list is read before it takes the place of another: a
+server's excuse is no longer than that."""
 
 
 @attrs.frozen
@@ -82,8 +87,8 @@ class Copy:
 
         @raise PolicyError: They are too many.
         """
-        if len(self.beginning) < 1024:
-            self.beginning += data[: 1024 - len(self.beginning)]
+        if len(self.beginning) < _JUDGED:
+            self.beginning += data[: _JUDGED - len(self.beginning)]
         self.size += len(data)
         if self.size > self._limit:
             raise PolicyError("", f"larger than {self._limit:,} octets")
@@ -170,10 +175,34 @@ class Unpacker:
             self._copy.write(self._start)
         if self._stream is not None and not self._stream.eof:
             raise PolicyError("", "gzip data cut short")
-        if not self._copy.beginning.strip():
+        beginning = self._copy.beginning
+        if not beginning.strip():
             raise PolicyError("", "empty")
-        if looksLikePage(self._copy.beginning):
+        if looksLikePage(beginning):
             raise PolicyError("", "a web page instead of a list")
+        if _looksBinary(beginning):
+            raise PolicyError("", "no text")
+        if self._copy.size == len(beginning):
+            _judge(beginning)
+
+
+def _looksBinary(beginning: bytes) -> bool:
+    """
+    Is this no text at all, such as a picture or an archive?
+    """
+    controls = len(beginning) - len(beginning.translate(None, _CONTROLS))
+    return b"\0" in beginning or 20 * controls > len(beginning)
+
+
+def _judge(text: bytes) -> None:
+    """
+    Read a small list, which may be no list at all.
+
+    @raise PolicyError: It says something, and no line of it can be used.
+    """
+    summary = parseList([text], lambda name, line, scope: None)
+    if summary.rejected and not summary.entries:
+        raise PolicyError("", f"no line of it can be used; {summary.examples[0]}")
 
 
 class ListStore:
@@ -186,17 +215,34 @@ class ListStore:
         @param folder: Made when it is first needed. Nobody else's.
         """
         self.folder = Path(folder)
+        self._makeshift: tempfile.TemporaryDirectory[str] | None = None
 
     def prepare(self) -> None:
         """
         Make the folder, and clear away what a crash left behind.
 
-        @raise OSError: It can't be made.
+        @raise OSError: Nothing can be kept there. Lists that can't be kept for
+            the next run can be used in this one still: C{folder} is another
+            one now, which goes when this is closed.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(prefix="new.", dir=self.folder):
+                pass
+        except OSError:
+            self._makeshift = tempfile.TemporaryDirectory(prefix="dnsguard-lists-")
+            self.folder = Path(self._makeshift.name)
+            raise
         for left in [*self.folder.glob("new.*"), *self.folder.glob("*.set.*")]:
             with contextlib.suppress(OSError):
                 left.unlink()
+
+    def close(self) -> None:
+        """
+        Clear away a folder that lasts for one run only.
+        """
+        if self._makeshift is not None:
+            self._makeshift.cleanup()
 
     def pathOf(self, url: str) -> Path:
         """

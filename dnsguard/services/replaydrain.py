@@ -13,13 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from dnsguard.interfaces import IQueryObserver, IReplayBatch, IReplayStore
+from dnsguard.replay.store import DRAIN_LIMIT
 
 __all__ = ["ReplayDrainService"]
+
+
+MOST_BATCHES = 64
+"""Batches taken at the end: more than a ring holds."""
 
 
 class ReplayDrainService(Service):
@@ -42,7 +47,8 @@ class ReplayDrainService(Service):
         """
         @param observers: Gives those to tell.
         @param interval: Seconds between two looks. At half a million queries
-            in a second, 0.05 is a tenth of the ring.
+            in a second, 0.05 is a tenth of the ring. While there is more than
+            one batch, the next one is taken in the next reactor turn.
         """
         self.setName("replaydrain")
         self.drained = 0
@@ -50,7 +56,9 @@ class ReplayDrainService(Service):
         self._store = store
         self._observers = observers
         self._interval = interval
-        self._loop = LoopingCall(self.drain)
+        self._more: IDelayedCall | None = None
+        self._clock = clock
+        self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
 
     def startService(self) -> None:
@@ -67,20 +75,39 @@ class ReplayDrainService(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
-        self.drain()
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
+        for _ in range(MOST_BATCHES):
+            if self.drain() < DRAIN_LIMIT:
+                break
 
-    def drain(self) -> None:
+    def _tick(self) -> None:
+        if self._more is None:
+            self._drainAll()
+
+    def _drainAll(self) -> None:
         """
-        Hand on what is there. Never fails.
+        Take a batch now, and others in the turns that follow.
+        """
+        self._more = None
+        if self.drain() >= DRAIN_LIMIT:
+            self._more = self._clock.callLater(0.0, self._drainAll)
+
+    def drain(self) -> int:
+        """
+        Hand on one batch. Never fails.
+
+        @return: How many queries were in it.
         """
         try:
             batch: IReplayBatch = self._store.drain()
         except Exception:
             self.failures += 1
             self.log.failure("the replay store can't be drained")
-            return
+            return 0
         if not len(batch):
-            return
+            return 0
         self.drained += len(batch)
         for observer in self._observers():
             try:
@@ -88,3 +115,4 @@ class ReplayDrainService(Service):
             except Exception:
                 self.failures += 1
                 self.log.failure("replayed queries were not noted")
+        return len(batch)

@@ -30,11 +30,12 @@ from dnsguard.upstream.wheel import TimerWheel
 
 __all__ = ["DatagramUpstream"]
 
-SENDS = 3
-"""How often a query is sent before the upstream is given up."""
-
 FIRST_WAIT = (0.3, 1.0)
 """The least and the most seconds until a query is sent again."""
+
+LONGEST_WAIT = 2.0
+"""The most seconds between two sendings later on: when an upstream is back,
+those who have waited since before, and those who joined them, hear of it."""
 
 FOLDING_SECONDS = 3600.0
 """How long letter case isn't mixed for a server that doesn't keep it."""
@@ -153,9 +154,9 @@ class DatagramUpstream:
         waiting[id] = attempt
         self.inFlight += 1
         try:
-            port.send(message)
+            self._ports.post(port, message)
         except OSError as error:
-            self._sendFailed(attempt, port, error, now)
+            self.sendFailed(port, message, error)
 
     def datagramReceived(self, port: Port, datagram: bytes) -> None:
         """
@@ -187,7 +188,8 @@ class DatagramUpstream:
             return
         now = self._seconds()
         if reply.rCode and not attempt.plain and reply.lacksEDNS:
-            self.standing.plainUntil = now + PLAIN_SECONDS
+            if reply.edns is None:
+                self.standing.plainUntil = now + PLAIN_SECONDS
             self._askPlain(attempt)
             return
         # What was sent twice may be answered twice.
@@ -210,6 +212,20 @@ class DatagramUpstream:
         if self._retired:
             self._closeIfIdle()
 
+    def sendFailed(self, port: Port, message: bytes, error: OSError) -> None:
+        """
+        A datagram couldn't be sent, or one sent before couldn't be delivered.
+        """
+        if isinstance(error, BlockingIOError):
+            # The socket's buffer is full; it will be sent again in its time.
+            self.standing.unsent += 1
+            return
+        try:
+            # The error may be about a datagram sent from here before.
+            port.send(message)
+        except OSError as again:
+            self.portFailed(port, again)
+
     def attemptTimedOut(self, attempt: Attempt, now: float) -> None:
         """
         Send the datagram again, or give up.
@@ -221,19 +237,14 @@ class DatagramUpstream:
             if self._retired:
                 self._closeIfIdle()
             return
-        if attempt.sends >= SENDS:
-            attempt.due = attempt.deadline
-            return
         attempt.sends += 1
         self.standing.retransmissions += 1
         waited = now - attempt.asked
-        attempt.due = min(now + 2 * waited, attempt.deadline)
-        if attempt.sends == SENDS:
-            attempt.due = attempt.deadline
+        attempt.due = min(now + min(2 * waited, LONGEST_WAIT), attempt.deadline)
         try:
             attempt.via.send(attempt.message)
         except OSError as error:
-            self._sendFailed(attempt, attempt.via, error, now)
+            self.sendFailed(attempt.via, attempt.message, error)
 
     def abandon(self, attempt: Attempt) -> None:
         """
@@ -297,20 +308,6 @@ class DatagramUpstream:
         self._release(attempt)
         attempt.plain = True
         self._transmit(attempt, self._seconds())
-
-    def _sendFailed(self, attempt: Attempt, port: Port, error: OSError, now: float) -> None:
-        """
-        A datagram couldn't be sent, or one sent before couldn't be delivered.
-        """
-        if isinstance(error, BlockingIOError):
-            # The socket's buffer is full; it will be sent again in its time.
-            self.standing.unsent += 1
-            return
-        try:
-            # The error may be about a datagram sent from here before.
-            port.send(attempt.message)
-        except OSError as again:
-            self.portFailed(port, again)
 
     def _unexpected(self, port: Port, datagram: bytes) -> None:
         """

@@ -44,6 +44,7 @@ who ask give up after about five."""
 VALIDATION_FAILED = frozenset([1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 25, 27])
 """Extended errors that blame DNSSEC (RFC 8914 §4)."""
 
+OTHER = 0
 NO_REACHABLE_AUTHORITY = 22
 NETWORK_ERROR = 23
 
@@ -279,6 +280,7 @@ def _answer(reply: Reply, upstream: str) -> Answer:
     Make the answer of a reply.
     """
     code = reply.rCode
+    extendedError = None if reply.edns is None else reply.extendedError
     if code == dns.OK or code == dns.ENAME:
         return Answer(
             rCode=code,
@@ -287,19 +289,27 @@ def _answer(reply: Reply, upstream: str) -> Answer:
             layout=reply.layout,
             upstream=upstream,
             authenticData=reply.authenticData,
-            extendedError=None if reply.edns is None else reply.extendedError,
+            extendedError=extendedError,
             cacheSeconds=_lifetime(reply),
         )
+    if code > _LAST_PLAIN_CODE:
+        # BADVERS, BADCOOKIE and the like are about what passed between the
+        # upstream and us; a client would take them to be about its own query.
+        extendedError = extendedError or ExtendedError(OTHER, f"upstream answered rcode {code}")
+        code = dns.ESERVER
     return Answer.fromWire(
         reply.wire,
         reply.layout,
         outcome=_OUTCOMES.get(code, Outcome.UPSTREAM),
         rCode=code,
         upstream=upstream,
-        extendedError=reply.extendedError,
+        extendedError=extendedError,
         final=False,
     )
 
+
+_LAST_PLAIN_CODE = 15
+"""Codes above it take an OPT or TSIG record to be said (RFC 6895 §2.3)."""
 
 _OUTCOMES = {dns.ESERVER: Outcome.SERVFAIL, dns.EREFUSED: Outcome.REFUSED}
 

@@ -6,33 +6,34 @@ The UDP sockets that one upstream is asked from.
 A forger must guess the port a query came from (RFC 5452 §4.5), so each query
 leaves from one of a thousand and more, drawn by lot; each is opened when first
 drawn, connected, so that the kernel drops what strangers send and reports what
-ICMP says, and replaced after some use. The reactor watches one descriptor for
-all of them: an epoll of ours, which is itself readable when a socket is. A
-wake-up then costs the reactor once, not once a reply.
+ICMP says, and replaced after some use.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
+
+from dnsguard.upstream.watch import BATCH, EpollWatch, ReaderWatch
 
 if TYPE_CHECKING:
     from dnsguard.upstream.attempt import Attempt
 
-__all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts"]
+try:
+    from dnsguard.upstream._sockets import sendAll  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: one at a time.
+    sendAll = None
+
+__all__ = ["IDatagramReader", "Port", "PortPool", "affordablePorts", "sendAll"]
 
 RECEIVE_SIZE = 4096
 """More than any reply to a query that announces 1232 octets."""
-
-BATCH = 64
-"""Replies read before the reactor gets its turn."""
 
 USES = 256
 """Queries from one port before it is replaced."""
@@ -60,6 +61,7 @@ class Port:
     """
     One socket, connected to the upstream, and what was asked from it.
 
+    @ivar number: The socket's descriptor, -1 when it is closed.
     @ivar waiting: What waits for a reply here, by message id.
     @ivar late: Ids of what was given up here lately.
     @ivar guesses: Datagrams that came here and answered nothing asked.
@@ -67,10 +69,21 @@ class Port:
     @ivar fresh: Has it been used since the last pruning?
     """
 
-    __slots__ = ("fresh", "guesses", "late", "receive", "send", "socket", "uses", "waiting")
+    __slots__ = (
+        "fresh",
+        "guesses",
+        "late",
+        "number",
+        "receive",
+        "send",
+        "socket",
+        "uses",
+        "waiting",
+    )
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
+        self.number = connected.fileno()
         self.send = connected.send
         self.receive = connected.recv
         self.waiting: dict[bytes, Attempt] = {}
@@ -99,6 +112,11 @@ class IDatagramReader(Protocol):
     def portFailed(self, port: Port, error: OSError) -> None:
         """
         The network says that the upstream can't be reached from this port.
+        """
+
+    def sendFailed(self, port: Port, message: bytes, error: OSError) -> None:
+        """
+        A datagram couldn't be sent.
         """
 
 
@@ -135,8 +153,10 @@ class PortPool:
         self._peer = (host, port)
         self._slots: list[Port | None] = [None] * size
         self.ports: dict[int, Port] = {}
-        self._watch: _EpollWatch | _ReaderWatch | None = None
+        self._watch: EpollWatch | ReaderWatch | None = None
         self._pruning: IDelayedCall | None = None
+        self._outbox: list[tuple[Port, bytes]] = []
+        self._flushing: IDelayedCall | None = None
         self.reader: IDatagramReader
 
     def draw(self, chance: int) -> Port:
@@ -154,6 +174,38 @@ class PortPool:
         port.fresh = True
         return port
 
+    def post(self, port: Port, message: bytes) -> None:
+        """
+        Send a datagram, where there is a compiler together with all others of
+        this turn of the reactor.
+
+        @raise OSError: It can't be sent. If that turns out later, the reader
+            is told.
+        """
+        if sendAll is None:
+            port.send(message)
+            return
+        self._outbox.append((port, message))
+        if len(self._outbox) == BATCH:
+            self._sendOutbox()
+        elif self._flushing is None:
+            self._flushing = self._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._sendOutbox()
+
+    def _sendOutbox(self) -> None:
+        """
+        Send what was posted.
+        """
+        outbox, self._outbox = self._outbox, []
+        for place, number in sendAll(outbox):
+            port, message = outbox[place]
+            # One that was closed meanwhile is nobody's concern any more.
+            if port.number >= 0:
+                self.reader.sendFailed(port, message, OSError(number, os.strerror(number)))
+
     def __len__(self) -> int:
         return len(self.ports)
 
@@ -161,6 +213,10 @@ class PortPool:
         """
         Close all sockets.
         """
+        self._outbox.clear()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         for port in list(self.ports.values()):
             self._shut(port)
         self._slots = [None] * self.size
@@ -189,7 +245,7 @@ class PortPool:
         if old is not None:
             self._shut(old)
         self._slots[place] = port
-        self.ports[port.socket.fileno()] = port
+        self.ports[port.number] = port
         self.opened += 1
         if self._watch is None:
             self._watch = self._makeWatch()
@@ -211,16 +267,17 @@ class PortPool:
             raise
         return made
 
-    def _makeWatch(self) -> _EpollWatch | _ReaderWatch:
+    def _makeWatch(self) -> EpollWatch | ReaderWatch:
         reactor = IReactorFDSet(self._reactor)
         if hasattr(select, "epoll"):
-            return _EpollWatch(reactor, self)
-        return _ReaderWatch(reactor, self)
+            return EpollWatch(reactor, self)
+        return ReaderWatch(reactor, self)
 
     def _shut(self, port: Port) -> None:
-        del self.ports[port.socket.fileno()]
+        del self.ports[port.number]
         if self._watch is not None:
             self._watch.remove(port)
+        port.number = -1
         port.socket.close()
 
     def _prune(self) -> None:
@@ -251,99 +308,15 @@ class PortPool:
         except OSError as error:
             self.reader.portFailed(port, error)
             return
+        self.received(port, datagram)
+
+    def received(self, port: Port, datagram: bytes) -> None:
+        """
+        Pass a datagram on.
+        """
         try:
             self.reader.datagramReceived(port, datagram)
         except Exception:
             # The reactor drops a reader that raises, and here one reader
             # stands for all ports: the upstream would fall silent for good.
             self.log.failure("a datagram was handled badly")
-
-
-@implementer(IReadDescriptor)
-class _EpollWatch:
-    """
-    All sockets of a pool as one readable descriptor.
-    """
-
-    def __init__(self, reactor: IReactorFDSet, pool: PortPool) -> None:
-        self._reactor = reactor
-        self._pool = pool
-        self._epoll = select.epoll()
-        reactor.addReader(self)
-
-    def add(self, port: Port) -> None:
-        self._epoll.register(port.socket.fileno(), select.EPOLLIN)
-
-    def remove(self, port: Port) -> None:
-        self._epoll.unregister(port.socket.fileno())
-
-    def close(self) -> None:
-        self._reactor.removeReader(self)
-        self._epoll.close()
-
-    def fileno(self) -> int:
-        return self._epoll.fileno()
-
-    def doRead(self) -> None:
-        read = self._pool.read
-        ports = self._pool.ports
-        for number, _ in self._epoll.poll(0, BATCH):
-            # One handled just before may have closed this one.
-            port = ports.get(number)
-            if port is not None:
-                read(port)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The reactor shuts down.
-        """
-
-    def logPrefix(self) -> str:
-        return "upstream"
-
-
-class _ReaderWatch:
-    """
-    Each socket as a descriptor of its own, where there is no epoll.
-    """
-
-    def __init__(self, reactor: IReactorFDSet, pool: PortPool) -> None:
-        self._reactor = reactor
-        self._pool = pool
-        self._readers: dict[Port, _PortReader] = {}
-
-    def add(self, port: Port) -> None:
-        self._readers[port] = reader = _PortReader(port, self._pool)
-        self._reactor.addReader(reader)
-
-    def remove(self, port: Port) -> None:
-        self._reactor.removeReader(self._readers.pop(port))
-
-    def close(self) -> None:
-        for port in list(self._readers):
-            self.remove(port)
-
-
-@implementer(IReadDescriptor)
-class _PortReader:
-    """
-    One socket for the reactor to watch.
-    """
-
-    def __init__(self, port: Port, pool: PortPool) -> None:
-        self._port = port
-        self._pool = pool
-
-    def fileno(self) -> int:
-        return self._port.socket.fileno()
-
-    def doRead(self) -> None:
-        self._pool.read(self._port)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The reactor shuts down.
-        """
-
-    def logPrefix(self) -> str:
-        return "upstream"

@@ -81,6 +81,9 @@ class Reply:
     def lacksEDNS(self) -> bool:
         """
         Does it say that EDNS isn't understood there (RFC 6891 §7, §6.1.3)?
+
+        When it says so in an OPT record, EDNS is understood all the same: that
+        is about this one query.
         """
         if self.rCode == _BADVERS:
             return True

@@ -199,7 +199,8 @@ class ConnectionPool:
             return
         if reply is None or (reply.rCode and not attempt.plain and reply.lacksEDNS):
             self.standing.plain += 1
-            self.standing.plainUntil = now + PLAIN_SECONDS
+            if reply is None or reply.edns is None:
+                self.standing.plainUntil = now + PLAIN_SECONDS
             attempt.plain = True
             self.carry(attempt)
             return

@@ -11,6 +11,7 @@ never passed on, cached or counted down.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import attrs
 
@@ -78,6 +79,8 @@ class EDNS:
         """
         if end - start < _FIXED.size:
             raise InvalidOPT("OPT record too short")
+        if end - start == _FIXED.size:
+            return _bare(message[start:end])
         owner, type, size, rCode, version, flags, length = _FIXED.unpack_from(message, start)
         if owner != 0 or type != 41:
             raise InvalidOPT("OPT record not at the root")
@@ -108,3 +111,18 @@ class EDNS:
             )
             + data
         )
+
+
+@lru_cache(maxsize=256)
+def _bare(octets: bytes) -> EDNS:
+    """
+    Read an OPT record without options. They are few and come again and again.
+
+    @raise InvalidOPT: It isn't at the root, or announces options.
+    """
+    owner, type, size, rCode, version, flags, length = _FIXED.unpack(octets)
+    if owner != 0 or type != 41:
+        raise InvalidOPT("OPT record not at the root")
+    if length:
+        raise InvalidOPT("OPT record with a wrong length")
+    return EDNS(version, size, bool(flags & _DNSSEC_OK), rCode)

@@ -13,12 +13,25 @@ at the first thing it doesn't understand.
 from __future__ import annotations
 
 import struct
-
-import attrs
+from typing import NamedTuple
 
 from dnsguard.wire.edns import EDNS, InvalidOPT
 
-__all__ = ["HEADER", "HEADER_SIZE", "Layout", "MalformedMessage", "readName", "scan"]
+try:
+    from dnsguard.wire._layout import scanPlain  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: the long way, always.
+    scanPlain = None
+
+__all__ = [
+    "HEADER",
+    "HEADER_SIZE",
+    "Layout",
+    "MalformedMessage",
+    "readName",
+    "scan",
+    "scanAny",
+    "scanPlain",
+]
 
 HEADER = struct.Struct("!HHHHHH")
 HEADER_SIZE = 12
@@ -53,10 +66,12 @@ class MalformedMessage(ValueError):
     """
 
 
-@attrs.frozen(slots=True)
-class Layout:
+class Layout(NamedTuple):
     """
     Where things stand in one message of C{size} octets.
+
+    A tuple, because one or two are made for each query: that takes a quarter of
+    the time that an object with fifteen frozen attributes does.
 
     @ivar id: The message id.
     @ivar flags: The header's second 16 bits, see the constants of this module.
@@ -122,6 +137,17 @@ def scan(message: bytes, question: bytes = b"") -> Layout:
         doesn't point backwards, or octets are left over.
     @raise dnsguard.wire.edns.InvalidOPT: The OPT record is broken, or there
         are two of them (RFC 6891 §6.1.1).
+    """
+    if scanPlain is not None and not question:
+        layout: Layout | None = scanPlain(message, Layout, EDNS.decode)
+        if layout is not None:
+            return layout
+    return scanAny(message, question)
+
+
+def scanAny(message: bytes, question: bytes = b"") -> Layout:
+    """
+    Scan any message, in Python; as L{scan}.
     """
     if len(message) < HEADER_SIZE:
         raise MalformedMessage("shorter than a header")

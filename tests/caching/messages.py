@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from dnsguard.caching.entry import Entry
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import QR, RA, RD, Layout, scan
 from dnsguard.wire.names import fromText
@@ -74,3 +75,17 @@ def ttls(wire: bytes) -> list[int]:
     The TTLs of a message's records, in order.
     """
     return [int.from_bytes(wire[at : at + 4], "big") for at in scan(wire).ttls]
+
+
+def facts(entry: Entry) -> dict[str, object]:
+    """
+    All that an entry holds, and what it shows at some ages.
+    """
+    names = (
+        "wire layout rCode authenticData extendedError upstream storedTTL authTTL createdAt"
+        " softExpiry expiry"
+    )
+    held: dict[str, object] = {name: getattr(entry, name) for name in names.split()}
+    for ttl in (0, 1, entry.storedTTL // 2, entry.storedTTL):
+        held[f"at {ttl}"] = entry.wireWith(ttl), entry.wireWith(ttl, stale=True)
+    return held

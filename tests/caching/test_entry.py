@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import CompiledEntry, Entry
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import AD, QR, RA, RD, Layout, scan
-from tests.caching.messages import NS, WWW, A, message, record, soa, ttls
+from tests.caching.messages import ANY, CNAME, NS, WWW, A, facts, message, record, soa, ttls
 
 POLICY = TTLPolicy(minTTL=0, maxTTL=3600, grace=600, staleTTL=0)
 
@@ -179,3 +179,88 @@ class EntryTests(SynchronousTestCase):
         if left and entry.storedTTL <= entry.authTTL:
             own = [max(ttl - age, 0) for ttl in [*answers, *others]]
             self.assertTrue(all(map(int.__le__, shown, own)), (shown, own))
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> TTLPolicy:
+    """
+    Some bounds of an operator's.
+    """
+    return TTLPolicy(
+        minTTL=draw(st.sampled_from([0, 60, 300])),
+        maxTTL=draw(st.sampled_from([30, 3600])),
+        negativeTTL=draw(st.sampled_from([0, 30])),
+        respectSourceTTL=draw(st.booleans()),
+        staleTTL=draw(st.sampled_from([0, 100])),
+    )
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> tuple[bytes, Layout]:
+    """
+    A reply with any records, an OPT record somewhere, or two questions.
+    """
+    lifetimes = st.sampled_from([0, 1, 20, 120, 5000, 0x7FFFFFFF, 0xFFFFFFFF])
+    records = st.lists(st.builds(record, st.sampled_from([A, CNAME, NS]), lifetimes), max_size=3)
+    negative = st.lists(st.builds(soa, lifetimes, lifetimes), max_size=1)
+    return message(
+        draw(records),
+        draw(records) + draw(negative),
+        draw(records),
+        type=draw(st.sampled_from([A, CNAME, ANY])),
+        id=draw(st.sampled_from([0, 7])),
+        flags=draw(st.sampled_from([QR, QR | RD | RA, QR | 0x0200])),
+        edns=draw(st.sampled_from([None, EDNS(), EDNS(dnssecOK=True, options=((10, b"abc"),))])),
+        optFirst=draw(st.booleans()),
+    )
+
+
+class CompiledEntryTests(SynchronousTestCase):
+    """
+    Tests for L{dnsguard.caching._entry.CompiledEntry}.
+    """
+
+    if CompiledEntry is None:
+        skip = "there are no compiled twins here"
+
+    @settings(max_examples=300, deadline=None)
+    @given(replies(), policies(), st.sampled_from([0, 2, 3]), st.booleans(), st.booleans())
+    def test_likeTheOther(
+        self, found: tuple[bytes, Layout], policy: TTLPolicy, rCode: int, hot: bool, vouched: bool
+    ) -> None:
+        """
+        It is made of the same answers as one in Python, holds the same and
+        shows the same at every age.
+        """
+        wire, layout = found
+        told: dict[str, object] = {
+            "createdAt": 3.5,
+            "authenticData": vouched,
+            "upstream": "192.0.2.1",
+        }
+        entry = Entry.make(wire, layout, rCode, 1000.0, policy, hot=hot, **told)  # type: ignore[arg-type]
+        compiled = CompiledEntry.make(wire, rCode, 1000.0, policy, hot=hot, **told)
+        if entry is None:
+            self.assertIsNone(compiled)
+        else:
+            self.assertIsInstance(compiled, CompiledEntry)
+            self.assertEqual(facts(compiled), facts(entry))
+            self.assertEqual(compiled.remaining(1010.0), entry.remaining(1010.0))
+
+    def test_unusual(self) -> None:
+        """
+        What isn't one question's sound message is left to Python.
+        """
+        wire = bytearray(message([record(A, 60)])[0])
+        wire[5] = 2
+        for octets in (bytes(wire), b"", bytes(wire[:-1])):
+            self.assertIs(CompiledEntry.make(octets, 0, 0.0, POLICY), NotImplemented)
+
+    def test_isFrozen(self) -> None:
+        """
+        Nothing on an entry changes.
+        """
+        entry = CompiledEntry.make(message([record(A, 60)])[0], 0, 0.0, POLICY)
+        with self.assertRaises(AttributeError):
+            entry.storedTTL = 5
+        self.assertLess(entry.size, len(entry.wire) + 1000)

@@ -5,7 +5,6 @@ Tests for L{dnsguard.caching.stored}.
 
 from __future__ import annotations
 
-import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,7 +22,7 @@ from dnsguard.caching.stored import (
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import QR, TC
-from tests.caching.messages import AAAA, WWW, A, message, record, soa
+from tests.caching.messages import AAAA, WWW, A, facts, message, record, soa
 
 POLICY = TTLPolicy(minTTL=300)
 KEY: Key = (WWW, A, 1, 0)
@@ -69,7 +68,7 @@ class FieldsTests(SynchronousTestCase):
         """
         made = entry(authenticData=True)
         back = fromFields(toFields(made, EPOCH), KEY, 1000.0, EPOCH, POLICY)
-        self.assertEqual(attrs.asdict(back), attrs.asdict(made))
+        self.assertEqual(facts(back), facts(made))
         other = fromFields(toFields(made, EPOCH), KEY, 50.0, EPOCH + 950.0, POLICY)
         self.assertEqual((other.createdAt, other.softExpiry), (50.0, 350.0))
 
@@ -141,7 +140,7 @@ class PackedTests(SynchronousTestCase):
         made = Entry.make(*found, 3, 1000.25, POLICY, createdAt=7.5)
         assert made is not None
         back = fromPacked(toPacked(made, 0.0), KEY, 0.0, POLICY)
-        self.assertEqual(attrs.asdict(back), attrs.asdict(made))
+        self.assertEqual(facts(back), facts(made))
 
     def test_corruptValues(self) -> None:
         """

@@ -5,13 +5,13 @@ Tests for L{dnsguard.config.quantities}.
 
 from __future__ import annotations
 
-from dnsguard.config.quantities import Duration, Integer, Size
+from dnsguard.config.quantities import Duration, Integer, Number, Size
 from tests.config.test_kinds import KindCase
 
 
 class QuantityTests(KindCase):
     """
-    Tests for L{Integer}, L{Duration} and L{Size}.
+    Tests for L{Integer}, L{Number}, L{Duration} and L{Size}.
     """
 
     def test_integer(self) -> None:
@@ -29,6 +29,17 @@ class QuantityTests(KindCase):
             self.refuse(Integer(2, unit="days"), "1"),
             "'1': expected a whole number of days, 2 or more",
         )
+
+    def test_number(self) -> None:
+        """
+        Numbers may have fractions, and no exponents.
+        """
+        kind = Number(0, 1)
+        self.assertEqual(self.read(kind, "0.25"), 0.25)
+        self.assertEqual(self.read(kind, "1"), 1.0)
+        for text in ["1.1", "-0.1", "1e-1", ".5", "nan", "inf", "9" * 5000, "٣"]:
+            self.assertIn("expected a number from 0 to 1", self.refuse(kind, text))
+        self.assertEqual(kind.show(0.25), "0.25")
 
     def test_duration(self) -> None:
         """

@@ -152,6 +152,7 @@ class StandaloneTests(RedisCase):
         process.config.write_text(text.replace(str(one.port), str(two.port)))
         process.signal(signal.SIGHUP)
         self.waitFor(lambda: process.output().count("is in use") == 2, process)
+        self.waitFor(lambda: "configuration reloaded" in process.output(), process)
         self.resolve(process, "two.example.org")
         self.waitFor(lambda: two.ask("EXISTS", "dns:two.example.org:1:1") == 1, process)
         self.assertEqual(one.ask("EXISTS", "dns:two.example.org:1:1"), 0)

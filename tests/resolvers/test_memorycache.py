@@ -169,7 +169,7 @@ class MemoryCacheTests(SynchronousTestCase):
         self.assertEqual(shownTTLs(self.cache.answer(QUERY)), [100])
         self.cache.forget(WWW)
         self.clock.advance(0)
-        self.cache.cacheResult(QUERY, answer)
+        self.cache.cacheResult(ClientQuery(WWW, received=self.clock.seconds()), answer)
         self.assertIsNotNone(self.cache.answer(QUERY))
 
     def test_entryFromAnotherCache(self) -> None:
@@ -695,7 +695,7 @@ class DifferentialTests(SynchronousTestCase):
                 slow.kept = {key: kept for key, kept in slow.kept.items() if key[0] != rest[0]}
             else:
                 qname, do = fromText(rest[0]), rest[1]
-                query = ClientQuery(qname, edns=EDNS(dnssecOK=do))
+                query = ClientQuery(qname, edns=EDNS(dnssecOK=do), received=now)
                 if name == "put":
                     code, ttl = rest[2:]
                     authority = [soa(ttl, ttl)] if code == 3 else []

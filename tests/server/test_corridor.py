@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK
 from dnsguard.errors import NameDenied
 from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplayStore
 from dnsguard.query import Asker, ClientQuery, Transport
@@ -522,7 +523,31 @@ class ReplayTests(CorridorTestCase):
         self.assertIs(facts.outcome, Outcome.CACHED)
         self.assertEqual((facts.rCode, facts.groupID), (dns.OK, "192.0.2.7"))
         self.assertEqual((facts.viewNumber, facts.generation), (1, 101))
-        self.assertIs(facts.answer, self.observer.events[0].answer)
+        self.assertEqual(list(facts.answer), list(self.observer.events[0].answer))
+
+    def test_variants(self) -> None:
+        """
+        The facts tell apart what caches tell apart: the DO and CD bits.
+        """
+        for dnssecOK, flags, expected in [
+            (True, 0x0100, DNSSEC_OK),
+            (False, 0x0110, CHECKING_DISABLED),
+            (False, 0x0100, 0),
+        ]:
+            request = requestFor(flags=flags, edns=EDNS(dnssecOK=dnssecOK))
+            self.ask(request)
+            self.assertEqual(self.replay.kept[request][1].cacheFlags, expected)
+
+    def test_waitedFor(self) -> None:
+        """
+        An answer that was waited for isn't remembered: a cache may have been
+        cleared meanwhile of what it is made of.
+        """
+        waiting: Deferred[Answer | None] = Deferred()
+        self.answers.make = lambda query: waiting
+        self.ask(requestFor())
+        waiting.callback(addressAnswer(self.answers.asked[0], **self.facts))
+        self.assertEqual((len(self.replies), self.replay.kept), (1, {}))
 
     def test_otherOutcomes(self) -> None:
         """

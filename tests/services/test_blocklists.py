@@ -12,6 +12,7 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -126,6 +127,19 @@ class BlocklistServiceTests(SynchronousTestCase):
         )
         self.addCleanup(service.stopService)
         return service
+
+    def test_filtersWithoutAFolder(self) -> None:
+        """
+        Where nothing can be kept, which is told, lists are used all the same.
+        """
+        Path(self.folder).write_bytes(b"in the way")
+        service = self.service()
+        with capturedLogs() as events:
+            service.startService()
+        self.assertEqual(len(service.lists.domains), 2)
+        complaints = [event for event in events if event["log_level"] is LogLevel.error]
+        self.assertEqual([event["folder"] for event in complaints], [self.folder])
+        self.successResultOf(service.stopService())
 
     def started(self, *sources: ListSource, **options: Any) -> BlocklistService:
         """

@@ -229,6 +229,38 @@ class FileSourceTests(StoreCase):
         self.assertEqual(self.refused(), "not an ordinary file")
 
 
+class MakeshiftTests(SynchronousTestCase):
+    """
+    L{ListStore} where nothing can be kept.
+    """
+
+    def test_makeshiftFolder(self) -> None:
+        """
+        Where no folder can be made lists are kept for this run, in one that
+        is gone in the end; where one can be made it stays.
+        """
+        path = Path(self.mktemp())
+        path.write_bytes(b"in the way")
+        store = ListStore(path / "lists")
+        self.assertRaises(OSError, store.prepare)
+        copy = Copy(store, "https://lists.example/ads", 1000)
+        copy.write(b"ads.example\n")
+        copy.finish(1.0)
+        self.assertIsNotNone(store.find("https://lists.example/ads"))
+        makeshift = store.folder
+        store.close()
+        self.assertFalse(makeshift.exists())
+
+    def test_ordinaryFolder(self) -> None:
+        """
+        An ordinary folder stays.
+        """
+        store = ListStore(self.mktemp())
+        store.prepare()
+        store.close()
+        self.assertEqual(list(store.folder.iterdir()), [])
+
+
 class UnpackerTests(StoreCase):
     """
     L{Unpacker}.
@@ -263,7 +295,7 @@ class UnpackerTests(StoreCase):
         What isn't packed is kept as it is, however it is cut.
         """
         self.assertEqual(self.taken(b"a", b"", b"ds.example"), b"ads.example")
-        self.assertEqual(self.taken(b"a"), b"a")
+        self.assertEqual(self.taken(b"#"), b"#")
 
     def test_packed(self) -> None:
         """
@@ -297,6 +329,28 @@ class UnpackerTests(StoreCase):
         packed = gzip.compress(b"ads.example\n" * 100)
         self.assertEqual(self.refused(packed[:-9]), "gzip data cut short")
         self.assertEqual(self.refused(packed[:10] + b"\xff" * 20), "damaged gzip data")
+
+    def test_noText(self) -> None:
+        """
+        What is no text is no list, though some of its lines may look like it.
+        """
+        octets = bytes(range(256)) * 8 + b"\nads.example\n"
+        for data in (
+            octets,
+            octets.replace(b"\0", b""),
+            b"\x7fELF\0",
+            "ads.example".encode("utf-16"),
+        ):
+            self.assertEqual(self.refused(data), "no text")
+
+    def test_noUsableLine(self) -> None:
+        """
+        A server's excuse in a line or two is no list; one with nothing but
+        comments is.
+        """
+        for data in (b"Too many requests\n", b'{"error": "rate limit exceeded"}'):
+            self.assertIn("no line of it can be used; line 1: ", self.refused(data))
+        self.assertEqual(self.taken(b"# nothing left\n"), b"# nothing left\n")
 
     def test_noList(self) -> None:
         """

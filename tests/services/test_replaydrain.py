@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.interfaces import IReplayStore
+from dnsguard.replay.store import DRAIN_LIMIT
 from dnsguard.services.replaydrain import ReplayDrainService
 
 
@@ -74,6 +75,29 @@ class ReplayDrainServiceTests(SynchronousTestCase):
         self.store.ring = ["d"]
         self.clock.advance(5)
         self.assertEqual(self.service.drained, 3)
+
+    def test_moreThanABatch(self) -> None:
+        """
+        When there is more than one batch, the others follow at once; at the
+        end all are taken.
+        """
+        rest = ["a"] * (2 * DRAIN_LIMIT + 1)
+
+        def drain() -> list[str]:
+            taken = rest[:DRAIN_LIMIT]
+            del rest[:DRAIN_LIMIT]
+            return taken
+
+        self.store.drain = drain
+        self.service.startService()
+        self.clock.advance(0.5)
+        sizes = [len(batch) for batch in self.observers[0].batches]
+        self.assertEqual(sizes, [DRAIN_LIMIT, DRAIN_LIMIT, 1])
+        rest += ["b"] * (2 * DRAIN_LIMIT)
+        self.clock.advance(0.5)
+        self.service.stopService()
+        self.assertEqual(self.service.drained, 4 * DRAIN_LIMIT + 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_brokenObserver(self) -> None:
         """

@@ -20,10 +20,16 @@ class Responder(threading.Thread):
 
     @ivar port: Its port on 127.0.0.1.
     @ivar names: What it was asked for, in order.
+    @ivar ttl: The TTL it gives, in seconds.
+    @ivar lastOctet: The last octet of the address it gives.
+    @ivar silent: Does it leave questions unanswered?
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ttl: int = 300) -> None:
         super().__init__(daemon=True)
+        self.ttl = ttl
+        self.lastOctet = 99
+        self.silent = False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
@@ -42,10 +48,13 @@ class Responder(threading.Thread):
                 return
             layout = scan(query)
             self.names.append(toText(layout.name))
+            if self.silent:
+                continue
             reply = bytearray(query[: layout.questionEnd])
             reply[2:4] = b"\x81\x80"
             reply[6:12] = b"\0\x01\0\0\0\0"
-            reply += b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04" + bytes([192, 0, 2, 99])
+            reply += b"\xc0\x0c\0\x01\0\x01" + self.ttl.to_bytes(4, "big")
+            reply += b"\0\x04" + bytes([192, 0, 2, self.lastOctet])
             self.socket.sendto(reply, address)
 
     def stop(self) -> None:

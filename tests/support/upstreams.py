@@ -155,6 +155,9 @@ class FakePorts:
             raise self.error
         return self.port
 
+    def post(self, port: Port, message: bytes) -> None:
+        port.send(message)
+
     def close(self) -> None:
         self.closed = True
 

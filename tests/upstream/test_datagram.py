@@ -256,7 +256,7 @@ class DatagramUpstreamTests(SynchronousTestCase):
 
     def test_retransmission(self) -> None:
         """
-        A query is sent three times, the same each time, at growing intervals.
+        A query is sent again, the same each time, at growing intervals.
         """
         self.ask(timeout=10)
         times: list[float] = []
@@ -264,11 +264,24 @@ class DatagramUpstreamTests(SynchronousTestCase):
             self.clock.advance(0.05)
             if len(self.socket.sent) > len(times) + 1:
                 times.append(self.clock.seconds() - 1000)
-        first, second = times
+        first, second, *later = times
         self.assertTrue(0.3 <= first <= 0.45, first)
         self.assertTrue(2 * first <= second - first <= 3 * first, second)
         self.assertEqual(len(set(self.socket.sent)), 1)
-        self.assertEqual(self.standing.retransmissions, 2)
+        self.assertEqual(self.standing.retransmissions, 2 + len(later))
+
+    def test_upstreamComesBack(self) -> None:
+        """
+        As long as anybody waits the upstream is asked every two seconds or so:
+        when it is back, those who have asked in vain get their answer.
+        """
+        asked = self.ask(timeout=10)
+        self.wait(4)
+        sends = len(self.socket.sent)
+        self.wait(2.2)
+        self.assertEqual(len(self.socket.sent), sends + 1)
+        self.receive(reply(*self.sent()))
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
 
     def test_secondReply(self) -> None:
         """
@@ -321,7 +334,6 @@ class DatagramUpstreamTests(SynchronousTestCase):
         for datagram in [
             lambda id, question: reply(id, question, answers=(), additional=(), rCode=1),
             lambda id, question: reply(id, question, answers=(), additional=(), rCode=4),
-            lambda id, question: reply(id, question, answers=(), additional=[opt(1)]),
         ]:
             asked = self.ask()
             self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 1))
@@ -332,7 +344,20 @@ class DatagramUpstreamTests(SynchronousTestCase):
             self.ask()
             self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 0))
             self.clock.advance(PLAIN_SECONDS)
-        self.assertEqual(self.standing.plain, 3)
+        self.assertEqual(self.standing.plain, 2)
+
+    def test_badVersion(self) -> None:
+        """
+        BADVERS, which takes EDNS to be said, has one question asked again
+        without EDNS, and no other: one strange name costs nobody DNSSEC.
+        """
+        asked = self.ask()
+        self.receive(reply(*self.sent(), answers=(), additional=[opt(1)]))
+        self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 0))
+        self.receive(reply(*self.sent(), additional=()))
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
+        self.ask()
+        self.assertEqual(scan(self.socket.sent[-1]).counts, (1, 0, 0, 1))
 
     def test_bareHeader(self) -> None:
         """

@@ -129,6 +129,20 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.first.standing.usable(0.1))
         self.assertEqual(self.first.standing.refusals, 3)
 
+    def test_codesOfTheHop(self) -> None:
+        """
+        BADVERS and BADCOOKIE are between the upstream and us: who asked is
+        told SERVFAIL, and which code it was.
+        """
+        for high, low in ((1, 0), (1, 7)):
+            asked = Asked(self.first)
+            bad = read(rCode=low, answers=(), additional=[opt(high)])
+            self.first.attempts.pop().succeed(bad, 0.1)
+            answer = asked.answer
+            self.assertEqual((answer.rCode, answer.outcome), (dns.ESERVER, Outcome.SERVFAIL))
+            assert answer.extendedError is not None
+            self.assertIn(str(16 + low), answer.extendedError.text)
+
     def test_firstRefusalIsKept(self) -> None:
         """
         If nobody has a better one, the first refusal is the answer.

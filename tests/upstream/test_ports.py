@@ -5,6 +5,7 @@ Tests for L{dnsguard.upstream.ports}.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 import select
@@ -15,7 +16,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from dnsguard.upstream import ports, watch
 from dnsguard.upstream.ports import PRUNE_SECONDS, USES, Port, PortPool, affordablePorts
+from dnsguard.upstream.watch import BATCH
 from tests.support.upstreams import FakeSocket
 
 
@@ -27,6 +30,7 @@ class Reader:
     def __init__(self) -> None:
         self.datagrams: list[bytes] = []
         self.errors: list[OSError] = []
+        self.unsent: list[tuple[Port, bytes, OSError]] = []
 
     def datagramReceived(self, port: Port, datagram: bytes) -> None:
         self.datagrams.append(datagram)
@@ -35,6 +39,9 @@ class Reader:
 
     def portFailed(self, port: Port, error: OSError) -> None:
         self.errors.append(error)
+
+    def sendFailed(self, port: Port, message: bytes, error: OSError) -> None:
+        self.unsent.append((port, message, error))
 
 
 class FakeSockets(PortPool):
@@ -268,6 +275,15 @@ class RealSocketTests(SynchronousTestCase):
             raise SkipTest("no epoll here")
         self.check(self.pool(), readers=1)
 
+    def test_oneAtATime(self) -> None:
+        """
+        Without compiled code each reply is read by itself.
+        """
+        if not hasattr(select, "epoll"):
+            raise SkipTest("no epoll here")
+        self.patch(watch, "receiveAll", None)
+        self.check(self.pool(), readers=1)
+
     def test_withoutEpoll(self) -> None:
         """
         Where there is no epoll, each port is a reader.
@@ -286,3 +302,77 @@ class RealSocketTests(SynchronousTestCase):
         pool.draw(secrets.randbits(24)).send(b"question")
         self.pump(pool, 1)
         self.assertIsInstance(self.reader.errors[0], ConnectionRefusedError)
+
+    def post(self, pool: PortPool, count: int) -> None:
+        """
+        Post datagrams from ports drawn by lot.
+        """
+        for _ in range(count):
+            pool.post(pool.draw(secrets.randbits(24)), b"question")
+
+    def arrived(self) -> int:
+        """
+        Count what has arrived at the server.
+        """
+        self.server.setblocking(False)
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.assertEqual(self.server.recv(100), b"question")
+                count += 1
+        return count
+
+    def test_postedTogether(self) -> None:
+        """
+        What is posted in one turn of the reactor is sent at its end, and at
+        once when it is much.
+        """
+        if ports.sendAll is None:
+            raise SkipTest("there are no compiled twins here")
+        pool = self.pool()
+        self.post(pool, BATCH - 1)
+        self.assertEqual(self.arrived(), 0)
+        self.post(pool, 2)
+        self.assertEqual(self.arrived(), BATCH)
+        self.reactor.advance(0)
+        self.assertEqual(self.arrived(), 1)
+        self.assertEqual(self.reader.unsent, [])
+
+    def test_postedAtOnce(self) -> None:
+        """
+        Without compiled code what is posted is sent at once.
+        """
+        self.patch(ports, "sendAll", None)
+        self.post(self.pool(), 1)
+        self.assertEqual(self.arrived(), 1)
+
+    def test_unsent(self) -> None:
+        """
+        It is told which datagram couldn't be sent and why; the others are.
+        """
+        if ports.sendAll is None:
+            raise SkipTest("there are no compiled twins here")
+        pool = self.pool()
+        while len(pool) < 4:
+            pool.draw(secrets.randbits(24))
+        first, second, *_ = pool.ports.values()
+        pool.post(first, bytes(65536))
+        pool.post(second, b"question")
+        self.reactor.advance(0)
+        self.assertEqual(self.arrived(), 1)
+        [(port, message, error)] = self.reader.unsent
+        self.assertIs(port, first)
+        self.assertEqual((len(message), error.errno), (65536, errno.EMSGSIZE))
+
+    def test_closedBeforeItIsSent(self) -> None:
+        """
+        What was posted before all ports were closed is forgotten.
+        """
+        pool = self.pool()
+        with contextlib.suppress(OSError):
+            self.post(pool, 3)
+        self.arrived()
+        pool.close()
+        self.reactor.advance(0)
+        self.assertEqual(self.arrived(), 0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

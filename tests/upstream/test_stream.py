@@ -384,7 +384,6 @@ class StreamTests(SynchronousTestCase):
         """
         for bad in [
             reply(answers=(), additional=(), rCode=1),
-            reply(answers=(), additional=[opt(1)]),
             reply(answers=(), rCode=4)[:4] + b"\0" * 8,
         ]:
             self.build()
@@ -397,6 +396,21 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
             self.ask()
             self.assertEqual(scan(transport.queries()[0]).counts, (1, 0, 0, 0))
+
+    def test_badVersion(self) -> None:
+        """
+        After BADVERS one question is asked without EDNS, and no other.
+        """
+        asked, transport = self.connected()
+        (message,) = transport.queries()
+        bad = reply(answers=(), additional=[opt(1)])
+        transport.protocol.dataReceived(framed(message[:2] + bad[2:]))
+        (message,) = transport.queries()
+        self.assertEqual(scan(message).counts, (1, 0, 0, 0))
+        transport.protocol.dataReceived(framed(reply(message[:2], additional=())))
+        self.assertEqual(asked.answer.outcome, Outcome.UPSTREAM)
+        self.ask()
+        self.assertEqual(scan(transport.queries()[0]).counts, (1, 0, 0, 1))
 
     def test_badReplyIsNoBackoff(self) -> None:
         """

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.query import nameToWire
 from dnsguard.wire.edns import EDNS, InvalidOPT
-from dnsguard.wire.layout import MalformedMessage, readName, scan
+from dnsguard.wire.layout import Layout, MalformedMessage, readName, scan, scanAny, scanPlain
 from dnsguard.wire.names import fromText
 from tests.wire.messages import messages
 
@@ -162,6 +162,49 @@ class ScanTests(SynchronousTestCase):
         octets += b"\0\0\x10\0\1\0\0\0\1" + struct.pack("!H", rest) + b"x" * rest
         self.assertEqual(len(octets), 65535)
         self.assertEqual(len(scan(octets).ttls), count)
+
+
+class ScanPlainTests(SynchronousTestCase):
+    """
+    Tests for L{dnsguard.wire._layout.scanPlain}.
+    """
+
+    if scanPlain is None:
+        skip = "there are no compiled twins here"
+
+    def check(self, octets: bytes) -> None:
+        """
+        It finds what the Python scan finds, or leaves it to that.
+        """
+        try:
+            expected: Layout | None = scanAny(octets)
+        except InvalidOPT:
+            # Whoever notices it first.
+            with contextlib.suppress(InvalidOPT):
+                self.assertIsNone(scanPlain(octets, Layout, EDNS.decode))
+            return
+        except MalformedMessage:
+            expected = None
+        found = scanPlain(octets, Layout, EDNS.decode)
+        if found is not None or (expected is not None and expected.counts[0] == 1):
+            self.assertEqual(found, expected)
+
+    @settings(max_examples=300, deadline=None)
+    @given(messages(), st.booleans(), st.data())
+    def test_likeTheOther(self, message: dns.Message, opt: bool, data: st.DataObject) -> None:
+        """
+        Of messages, whole, cut short and with octets changed, it says what the
+        Python scan says.
+        """
+        octets = bytearray(message.toStr())
+        if opt and octets[11] < 255:
+            octets[11] += 1
+            octets += EDNS(options=((10, b"abc"),)).encode()
+        self.check(bytes(octets))
+        for _ in range(data.draw(st.integers(0, 3))):
+            octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+        self.check(bytes(octets))
+        self.check(bytes(octets[: data.draw(st.integers(0, len(octets)))]))
 
 
 class ReadNameTests(SynchronousTestCase):

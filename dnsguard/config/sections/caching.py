@@ -16,46 +16,12 @@ from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Flag
 from dnsguard.config.quantities import Duration, Integer, Size
 from dnsguard.config.sections.redis import RedisConfig
+from dnsguard.config.sections.refreshing import RefreshConfig, SnapshotConfig
 
-__all__ = ["CacheConfig", "RefreshConfig"]
+__all__ = ["CacheConfig", "RefreshConfig", "SnapshotConfig"]
 
 _MOST_TTL = 7 * 86400
 """RFC 8767 §4 suggests to cap TTLs at a week."""
-
-
-@attrs.frozen
-class RefreshConfig:
-    """
-    What becomes of answers whose time is over.
-    """
-
-    serveStale: bool = key(
-        Flag(), True, meaning="Give an expired answer while a new one can't be had? (RFC 8767)"
-    )
-    staleTTL: float = key(
-        Duration(most=_MOST_TTL),
-        3600.0,
-        meaning="How long after its time an answer may still be given.",
-    )
-    expiredEntryTTL: float = key(
-        Duration(most=3600),
-        30.0,
-        meaning="The TTL that an expired answer is given with.",
-    )
-
-    def faults(self) -> Iterator[Fault]:
-        """
-        Serving stale answers takes times that aren't zero.
-        """
-        if self.serveStale:
-            for name, seconds in (
-                ("stale_ttl", self.staleTTL),
-                ("expired_entry_ttl", self.expiredEntryTTL),
-            ):
-                if seconds < 1:
-                    yield Fault(
-                        (name,), "needs to be 1s or more while serve_stale is on", ("serve_stale",)
-                    )
 
 
 @attrs.frozen
@@ -123,13 +89,29 @@ class CacheConfig:
         unset="as long as ``servfail_backoff``",
         meaning="How long a failing question isn't logged again; 0 logs each time.",
     )
+    refreshUpstreamFailLogInterval: float = key(
+        Duration(most=86400),
+        60.0,
+        meaning="How long failed renewals aren't logged again; 0 logs each one.",
+    )
+    hitCounterMaxEntries: int = key(
+        Integer(2, 50_000_000, "questions"),
+        10_000,
+        meaning="How many questions hits are counted of.",
+        aliases=("cache.redis.hit_counter_max_entries",),
+    )
     redis: RedisConfig = key(
         Section(RedisConfig),
         RedisConfig(),
         meaning="The cache that several instances share.",
     )
     refresh: RefreshConfig = key(
-        Section(RefreshConfig), RefreshConfig(), meaning="What becomes of expired answers."
+        Section(RefreshConfig),
+        RefreshConfig(),
+        meaning="Answers are renewed before they expire, and given for a while after it.",
+    )
+    snapshot: SnapshotConfig = key(
+        Section(SnapshotConfig), SnapshotConfig(), meaning="A copy of the cache on disk."
     )
 
     def faults(self) -> Iterator[Fault]:

@@ -184,6 +184,11 @@ class RedisConfig:
         meaning="""How long a lookup may take before it counts as failed and Redis is left alone
             for a moment. No query waits for longer.""",
     )
+    maxKeys: int = key(
+        Integer(0, 2**40, "answers"),
+        10_000,
+        meaning="The most answers kept in it; those asked for least go. 0: there is no bound.",
+    )
     degradedOnUnavailable: bool = key(
         Flag(),
         True,

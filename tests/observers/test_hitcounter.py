@@ -1,0 +1,215 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.observers.hitcounter}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from dnsguard.answer import Outcome
+from dnsguard.caching.hits import HitRates
+from dnsguard.caching.key import DNSSEC_OK, Key
+from dnsguard.caching.sliding import SlidingCounts
+from dnsguard.interfaces import IQueryObserver
+from dnsguard.observers.hitcounter import SHARED_KEYS, HitCounter
+from dnsguard.query import ClientQuery
+from dnsguard.replay.entry import ReplayedAnswer
+from dnsguard.wire.names import fromText
+from tests.support.answerstore import FakeAnswerStore, SharedAnswers
+from tests.support.events import answerOf, eventOf
+from tests.support.replaybatch import FakeReplayBatch
+
+WWW = fromText("www.example.org")
+KEY = (WWW, 1, 1, 0)
+
+
+def replayed(
+    name: str = "www.example.org", outcome: Outcome = Outcome.CACHED, flags: int = 0
+) -> ReplayedAnswer:
+    """
+    The facts of a replayed answer.
+    """
+    return ReplayedAnswer(fromText(name), 1, 1, outcome, 0, "", None, answerOf(), cacheFlags=flags)
+
+
+class HitCounterTests(SynchronousTestCase):
+    """
+    Tests for L{HitCounter}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.rates: HitRates[Key] = HitRates(1000, 60.0)
+        self.counts: SlidingCounts[Key] = SlidingCounts(1000, 3600.0)
+        self.shared = SharedAnswers(self.clock)
+        self.store = FakeAnswerStore(self.shared)
+        self.stale: list[ClientQuery] = []
+
+    def counter(self, **settings: Any) -> HitCounter:
+        """
+        A counter that is started.
+        """
+        counter = HitCounter(
+            self.rates,
+            self.clock,
+            **{"counts": self.counts, "onStale": self.stale.append, **settings},
+        )
+        counter.startService()
+        self.addCleanup(counter.stopService)
+        return counter
+
+    def replay(self, counter: HitCounter, **entries: int) -> None:
+        """
+        Have entries replayed: so often each.
+        """
+        batch = FakeReplayBatch(
+            {number: replayed(f"{name}.example.org") for number, name in enumerate(entries)}
+        )
+        for number, count in enumerate(entries.values()):
+            for _ in range(count):
+                batch.add(number, "192.0.2.1")
+        counter.queriesReplayed(batch)
+
+    def test_interface(self) -> None:
+        """
+        It is an observer.
+        """
+        verifyObject(IQueryObserver, self.counter())
+
+    def test_replayed(self) -> None:
+        """
+        Replayed queries count as hits of their answers' keys, once a second.
+        """
+        counter = self.counter()
+        self.replay(counter, www=3)
+        self.replay(counter, www=4)
+        self.assertEqual(self.rates.count(KEY, 0.0), 0.0)
+        self.clock.advance(1)
+        self.assertEqual(self.rates.count(KEY, 1.0), 7.0)
+        self.assertEqual(self.counts.count(KEY, 1.0), 7.0)
+        self.assertEqual(counter.replayed, 7)
+
+    def test_variants(self) -> None:
+        """
+        An answer with DNSSEC records has a count of its own.
+        """
+        counter = self.counter()
+        batch = FakeReplayBatch({1: replayed(flags=DNSSEC_OK)})
+        batch.add(1, "192.0.2.1")
+        counter.queriesReplayed(batch)
+        counter.flush()
+        self.assertEqual(self.rates.count((WWW, 1, 1, DNSSEC_OK), 0.0), 1.0)
+        self.assertEqual(self.rates.count(KEY, 0.0), 0.0)
+
+    def test_onlyWhatIsCached(self) -> None:
+        """
+        Replies that no cache is behind are nobody's hits.
+        """
+        counter = self.counter()
+        batch = FakeReplayBatch({1: replayed(outcome=Outcome.BLOCKED)})
+        batch.add(1, "192.0.2.1")
+        counter.queriesReplayed(batch)
+        counter.flush()
+        self.assertEqual((len(self.rates), counter.replayed), (0, 0))
+
+    def test_answered(self) -> None:
+        """
+        Queries that came to the chain count for the sweeper, whichever way
+        they were answered from upstream's word; L0 has counted its own hits.
+        """
+        counter = self.counter()
+        for outcome in (Outcome.CACHED, Outcome.UPSTREAM, Outcome.STALE, Outcome.LOCAL):
+            counter.queryAnswered(eventOf("www.example.org", outcome))
+        self.assertEqual(self.counts.count(KEY, 0.0), 3.0)
+        self.assertEqual(len(self.rates), 0)
+
+    def test_stale(self) -> None:
+        """
+        Somebody is told of each stale answer.
+        """
+        counter = self.counter(counts=None)
+        for outcome in (Outcome.CACHED, Outcome.STALE):
+            counter.queryAnswered(eventOf("www.example.org", outcome))
+        self.assertEqual([query.qname for query in self.stale], [WWW])
+
+    def test_sampled(self) -> None:
+        """
+        With a sample rate, one in so many counts for as many.
+        """
+        chances = iter([0.1, 0.5, 0.9, 0.3])
+        counter = self.counter(sampleRate=0.25, random=lambda: next(chances))
+        self.replay(counter, one=2, two=2)
+        counter.flush()
+        one, two = (fromText(f"{word}.example.org") for word in ("one", "two"))
+        self.assertEqual(self.rates.count((one, 1, 1, 0), 0.0), 8.0)
+        self.assertEqual(self.rates.count((two, 1, 1, 0), 0.0), 0.0)
+        counter.queryAnswered(eventOf("www.example.org", Outcome.CACHED))
+        self.assertEqual(self.counts.count(KEY, 0.0), 0.0)
+        self.assertEqual(counter.replayed, 4)
+
+    def test_shared(self) -> None:
+        """
+        Other instances hear of the counts, in two operations.
+        """
+        counter = self.counter(store=self.store, sweepWindow=3600.0)
+        self.replay(counter, www=5)
+        self.clock.advance(1)
+        self.assertEqual((self.shared.hits, self.shared.sweepHits), ({KEY: 5}, {KEY: 5}))
+        self.assertEqual(self.shared.commands, 2)
+        self.clock.advance(1)
+        self.assertEqual(self.shared.commands, 2)
+
+    def test_sharedIsBounded(self) -> None:
+        """
+        Of more names than there is room for in a second, the most popular ones
+        and those that wait go first; the others' turn comes.
+        """
+        counter = self.counter(store=self.store)
+        names = {f"host{number:03}": 1 for number in range(2 * SHARED_KEYS)}
+        names["host150"] = 9
+        self.replay(counter, **names)
+        counter.flush()
+        self.assertEqual(len(self.shared.hits), SHARED_KEYS)
+        self.assertIn((fromText("host150.example.org"), 1, 1, 0), self.shared.hits)
+        counter.flush()
+        self.assertEqual(sum(self.shared.hits.values()), 2 * SHARED_KEYS + 8)
+        self.assertEqual(counter.uncounted, 0)
+
+    def test_waitingIsBounded(self) -> None:
+        """
+        What there is no room for isn't counted elsewhere, and that is told.
+        """
+        counter = self.counter(store=self.store, capacity=2)
+        self.replay(counter, one=1, two=1, three=5)
+        counter.flush()
+        self.assertEqual((len(self.shared.hits), counter.uncounted), (2, 5))
+
+    def test_storeAway(self) -> None:
+        """
+        While the store is away nothing waits for it, and nothing breaks.
+        """
+        counter = self.counter(store=self.store)
+        self.store.broken = True
+        self.replay(counter, www=3)
+        counter.flush()
+        self.assertEqual((counter.failures, counter.uncounted), (1, 3))
+        self.store.available = False
+        self.replay(counter, www=2)
+        counter.flush()
+        self.assertEqual((counter.failures, counter.uncounted), (1, 5))
+        self.assertEqual(self.rates.count(KEY, 0.0), 5.0)
+
+    def test_stop(self) -> None:
+        """
+        Stopping takes over what was counted.
+        """
+        counter = self.counter()
+        self.replay(counter, www=3)
+        counter.stopService()
+        self.assertEqual(counter.replayed, 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
