@@ -70,11 +70,11 @@ class IAnswerStore(Interface):
     L{dnsguard.caching.entry.Entry}s whose times are seconds of the clock that
     the store was given, whatever the store itself counts in.
 
-    Every L{Deferred <twisted.internet.defer.Deferred>} fires within the
-    deadline of its operation (50 ms unless configured otherwise; long work is
-    made of many short operations), and fails with
-    L{dnsguard.errors.StoreError} alone. While the store is known to be away it
-    fails at once.
+    Every L{Deferred <twisted.internet.defer.Deferred>} fires in a bounded time
+    and fails with L{dnsguard.errors.StoreError} alone. Lookups and locks take
+    as long as a query may be kept waiting (50 ms unless configured otherwise).
+    All else is made of short steps that have 2 s each. While the store is known
+    to be away it fails at once.
     """
 
     available = Attribute("Is the store believed to be there? False: all fails at once.")

@@ -7,8 +7,8 @@ From the configuration to the store of shared answers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -29,6 +29,14 @@ BACKGROUND_SECONDS = 2.0
 for it."""
 
 
+class Counted(Protocol):
+    """
+    What has numbers to publish.
+    """
+
+    def counters(self) -> dict[str, int]: ...
+
+
 @attrs.frozen
 class Redis:
     """
@@ -42,6 +50,21 @@ class Redis:
     store: RedisAnswerStore
     service: RedisHealthService
     settings: RedisConfig
+    _counted: Mapping[str, Counted]
+
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish: those of the store by their names, those
+        of each connection with its own before them.
+        """
+        numbers = {
+            "available": int(self.store.available),
+            "transitions": self.service.transitions,
+            **self.store.counters(),
+        }
+        for word, counted in self._counted.items():
+            numbers.update({f"{word}_{name}": n for name, n in counted.counters().items()})
+        return numbers
 
 
 def redisTLS(config: Config) -> ClientTLS | None:
@@ -98,7 +121,8 @@ def makeRedis(
         flush=store.stop,
         failed=None if settings.degradedOnUnavailable else failed,
     )
-    return Redis(store, service, settings)
+    counted = {"lookups": front, "background": back, "clearings": channel}
+    return Redis(store, service, settings, counted)
 
 
 def changedRedis(

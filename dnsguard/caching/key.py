@@ -15,7 +15,7 @@ import re
 from typing import Protocol
 
 from dnsguard.wire.edns import EDNS
-from dnsguard.wire.names import ROOT, InvalidName, fromText, labels, toText
+from dnsguard.wire.names import ROOT, InvalidName, fromText, toText
 
 __all__ = [
     "CHECKING_DISABLED",
@@ -39,7 +39,7 @@ CHECKING_DISABLED = 2
 
 _SUFFIXES = ("", ":do", ":cd", ":do:cd")
 
-_PLAIN = re.compile(rb"[a-z0-9_-]+").fullmatch
+_PLAIN = re.compile(rb"[a-z0-9_.-]+").fullmatch
 
 # What names escape already, and besides: the colon parts the fields, braces
 # choose the slot in a cluster, so a name must not bring its own.
@@ -103,9 +103,19 @@ def storeText(key: Key) -> str:
 
 
 def _nameText(qname: bytes) -> str:
-    parts = labels(qname)
-    if all(map(_PLAIN, parts)):
-        return b".".join(parts).decode("ascii")
+    # Dots for the length octets: once for each lookup, so not label by label.
+    text = bytearray(qname)
+    at = parts = 0
+    while size := text[at]:
+        text[at] = 0x2E
+        at += size + 1
+        parts += 1
+    if not parts:
+        return ""
+    plain = bytes(text[1:at])
+    # Another dot would be one inside a label.
+    if _PLAIN(plain) and plain.count(b".") == parts - 1:
+        return plain.decode("ascii")
     return toText(qname).translate(_SPECIAL)
 
 

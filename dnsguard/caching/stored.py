@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dnsguard.caching.entry import Entry, restoreEntry
 from dnsguard.caching.key import Key
@@ -21,7 +22,19 @@ from dnsguard.caching.ttl import TTLPolicy, authTTL
 from dnsguard.wire.edns import InvalidOPT
 from dnsguard.wire.layout import AD, QR, TC, Layout, MalformedMessage, scan
 
-__all__ = ["InvalidEntry", "fromFields", "fromPacked", "fromWire", "toFields", "toPacked"]
+__all__ = [
+    "FIELDS",
+    "InvalidEntry",
+    "fromFields",
+    "fromPacked",
+    "fromValues",
+    "fromWire",
+    "toFields",
+    "toPacked",
+]
+
+FIELDS = (b"msg", b"soft_expiry", b"created_at", b"stored_ttl", b"auth_ttl")
+"""The documented fields."""
 
 _PACKED = struct.Struct("!BddII")
 _VERSION = 1
@@ -67,20 +80,33 @@ def fromFields(
     @param epoch: What to add to that clock to have seconds since the epoch.
     @raise InvalidEntry: A field isn't what it should be.
     """
-    wire = fields.get(b"msg")
-    if not wire:
+    return fromValues([fields.get(name) for name in FIELDS], key, now, epoch, policy)
+
+
+def fromValues(
+    values: Sequence[Any], key: Key, now: float, epoch: float, policy: TTLPolicy
+) -> Entry:
+    """
+    Read the documented fields' values, in the order of L{FIELDS}.
+
+    @param values: L{bytes}, or L{None} for a field that is missing; whatever
+        else is in it is an error like any other.
+    @param key: As for L{fromFields}, and so are the others.
+    @raise InvalidEntry: A value isn't what it should be.
+    """
+    if len(values) != len(FIELDS):
+        raise InvalidEntry("not the fields asked for")
+    wire, soft, created, stored, true = values
+    if type(wire) is not bytes:
         raise InvalidEntry("no message")
-    soft = _number(fields, b"soft_expiry")
-    stored = _number(fields, b"stored_ttl")
-    softExpiry = now if soft is None else soft - epoch
-    created = _number(fields, b"created_at")
+    softExpiry = now if soft is None else _number(soft) - epoch
     return _checked(
-        bytes(wire),
+        wire,
         key,
         policy,
-        storedTTL=max(0, math.ceil(softExpiry - now)) if stored is None else int(stored),
-        authTTL=int(_number(fields, b"auth_ttl") or 0),
-        createdAt=now if created is None else created - epoch,
+        storedTTL=max(0, math.ceil(softExpiry - now)) if stored is None else int(_number(stored)),
+        authTTL=0 if true is None else int(_number(true)),
+        createdAt=now if created is None else _number(created) - epoch,
         softExpiry=softExpiry,
     )
 
@@ -141,16 +167,13 @@ def fromWire(wire: bytes, key: Key, seconds: int, now: float, policy: TTLPolicy)
     )
 
 
-def _number(fields: Mapping[bytes, bytes | None], name: bytes) -> float | None:
-    text = fields.get(name)
-    if text is None:
-        return None
+def _number(text: Any) -> float:
     try:
         number = float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1e12:
-        raise InvalidEntry(f"{name.decode('ascii')}: {text[:40]!r} is no time")
+        raise InvalidEntry(f"{repr(text)[:40]} is no time")
     return number
 
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.redis.test_cachestore -*-
+# -*- test-case-name: tests.integration.test_redisstore -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The answers in Redis, as the rest of dnsguard sees them.

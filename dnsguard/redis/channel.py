@@ -140,6 +140,12 @@ class ClearingChannel:
         connection.send(encode([(b"SUBSCRIBE", self._names.channel)]))
         return succeed(None)
 
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish.
+        """
+        return {"listening": int(self.listening), "heard": self.heard, "missed": self.missed}
+
     def replyReceived(self, reply: Reply) -> None:
         """
         Take what Redis pushes.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.redis.test_clearing -*-
+# -*- test-case-name: tests.integration.test_redisstore -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Delete what is shared: all of it, a name's answers, or those below a name.

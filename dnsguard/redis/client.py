@@ -29,11 +29,13 @@ from dnsguard.errors import StoreError
 from dnsguard.redis.replies import Command, ErrorReply, Reply
 
 try:
-    from hiredis import pack_command
+    from hiredis import Reader, pack_command
 except ImportError:
     _pack: Callable[[Any], bytes] | None = None
+    _reader: Callable[..., Any] | None = None
 else:
     _pack = pack_command
+    _reader = Reader
 
 __all__ = ["MAX_REPLY", "Credentials", "RedisConnection", "RedisFactory", "encode"]
 
@@ -77,6 +79,8 @@ def encode(commands: Sequence[Command]) -> bytes:
     Write commands as Redis reads them.
     """
     if _pack is not None:
+        if len(commands) == 1:
+            return _pack(commands[0])
         return b"".join(map(_pack, commands))
     parts = []
     for command in commands:
@@ -146,9 +150,15 @@ class Speaking:
             self.abort("a reply too long")
             return
         try:
-            super().dataReceived(data, *rest)  # type: ignore[misc]
+            self.read(data, *rest)
         except (txredisapi.RedisError, ValueError, TypeError) as error:
             self.abort(f"no Redis reply: {str(error)[:100]}")
+
+    def read(self, data: bytes, *rest: Any) -> None:
+        """
+        Find replies among octets.
+        """
+        super().dataReceived(data, *rest)  # type: ignore[misc]
 
     def tryConvertData(self, data: Any) -> Any:
         """
@@ -186,6 +196,34 @@ class RedisConnection(Speaking, txredisapi.RedisProtocol):
     """
     A connection to one server, with hiredis if that is installed.
     """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._reading: Any = None
+        if _reader is not None:
+            self._reading = _reader(
+                protocolError=txredisapi.InvalidData, replyError=txredisapi.ResponseError
+            )
+
+    def read(self, data: bytes, *rest: Any) -> None:
+        """
+        Find replies, and give them to the owner by the shortest way: there is
+        one for each lookup.
+        """
+        reading = self._reading
+        if reading is None:
+            super().read(data, *rest)
+            return
+        reading.feed(data)
+        reply = reading.gets()
+        while reply is not False:
+            owner = self.owner
+            if owner is None or isinstance(reply, Exception):
+                self.replyReceived(reply)
+            else:
+                self._unanswered = 0
+                owner.replyReceived(reply)
+            reply = reading.gets()
 
 
 class RedisFactory(Factory):

@@ -11,6 +11,7 @@ keys at once, and no others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -167,6 +168,23 @@ class Cluster:
         for link in tuple(self._links.values()):
             link.ping()
         return succeed(None)
+
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish: those of all links together, and of the
+        router.
+        """
+        total: Counter[str] = Counter()
+        for link in self._links.values():
+            total.update(link.counters())
+        return {
+            **total,
+            "moved": self.moved,
+            "asked": self.asked,
+            "refreshes": self.refreshes,
+            "nodes": len(self._links),
+            "nodes_available": self._available,
+        }
 
     # Topology.
 

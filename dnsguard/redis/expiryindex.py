@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.redis.test_expiryindex -*-
+# -*- test-case-name: tests.integration.test_redisstore -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The index of all shared answers by the end of their time, and what is done by it:

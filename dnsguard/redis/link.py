@@ -131,7 +131,7 @@ class Link:
 
         def judge(replies: list[Reply]) -> Any:
             reply = replies[0]
-            if isinstance(reply, Exception):
+            if _isUnusable(reply):
                 raise reply
             if self._master and (not isinstance(reply, list) or reply[:1] != [b"master"]):
                 raise StoreError(self.name, "not the master")
@@ -188,6 +188,18 @@ class Link:
             return ""
         return self.breaker.reason or self._reason
 
+    def counters(self) -> dict[str, int]:
+        """
+        Give the numbers to publish.
+        """
+        return {
+            **{name: getattr(self.counted, name) for name in LinkCounters.__slots__},
+            "waiting": self._waiting,
+            "trips": self.breaker.trips,
+            "failures": self.breaker.failures,
+            "probes": self.breaker.probes,
+        }
+
     # Requests.
 
     def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
@@ -210,15 +222,20 @@ class Link:
             return succeed(self.available)
 
         def judge(replies: list[Reply]) -> bool:
-            if isinstance(replies[0], Exception):
-                # It has been counted with the reply.
-                return False
+            if _isUnusable(replies[0]):
+                raise replies[0]
             self._worked()
             self._setAvailable()
             return True
 
+        def failed(reason: Any) -> bool:
+            # Whatever it was: who has leave to probe must tell of the outcome.
+            self._failed(words(reason.value))
+            return False
+
         probed: Any = self._send([(b"PING",)], self.deadline)
-        probed.addCallbacks(judge, lambda reason: False)
+        probed.addCallback(judge)
+        probed.addErrback(failed)
         result: Deferred[bool] = probed
         return result
 
@@ -304,7 +321,7 @@ class Link:
         """
         See if an error reply says something of the whole server.
         """
-        if reply.code in UNUSABLE:
+        if _isUnusable(reply):
             self._failed(words(reply))
         elif reply.code == "READONLY" and self._master and self._connection is not None:
             self._connection.abort("not the master any more")
@@ -351,3 +368,11 @@ class Link:
             batch.timer = None
         if deferred is not None:
             deferred.errback(StoreError(self.name, reason))
+
+
+def _isUnusable(reply: Reply) -> bool:
+    """
+    Does a reply say that its server can do nothing? Any other error, such as
+    that we may not ask this, is still a sign of life.
+    """
+    return isinstance(reply, ErrorReply) and reply.code in UNUSABLE

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from dnsguard.caching.entry import Entry, retimed
 from dnsguard.caching.key import Key
-from dnsguard.caching.stored import InvalidEntry, fromFields, fromWire
+from dnsguard.caching.stored import FIELDS, InvalidEntry, fromValues, fromWire
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.errors import StoreError
 from dnsguard.redis.keys import answerName
@@ -26,8 +26,6 @@ from dnsguard.redis.replies import ErrorReply, IRedis, Reply, orRaise
 from dnsguard.throttle import Throttle
 
 __all__ = ["Lookups"]
-
-_FIELDS = (b"msg", b"soft_expiry", b"created_at", b"stored_ttl", b"auth_ttl")
 
 
 class Lookups:
@@ -91,9 +89,8 @@ class Lookups:
         """
         See L{dnsguard.interfaces.IAnswerStore.get}.
         """
-        asked: Any = self._redis.execute([(b"HMGET", answerName(key), *_FIELDS)])
-        asked.addCallback(self._found, key, self._generation)
-        asked.addErrback(self._notAsked)
+        asked: Any = self._redis.execute([(b"HMGET", answerName(key), *FIELDS)])
+        asked.addCallbacks(self._found, self._notAsked, (key, self._generation))
         found: Deferred[Entry | None] = asked
         return found
 
@@ -106,31 +103,34 @@ class Lookups:
         Make an entry of what was found.
         """
         fields = replies[0]
-        if isinstance(fields, Exception):
-            if isinstance(fields, ErrorReply) and fields.code == "WRONGTYPE":
-                return Deferred.fromCoroutine(self._older(key, generation))
-            self._complain(fields)
-            raise fields
-        if not _areFields(fields):
-            self._broken(key, "no fields")
-            return None
-        if fields[0] is None:
+        if type(fields) is not list:
+            return self._notFields(fields, key, generation)
+        if fields and fields[0] is None:
             self.misses += 1
             return None
+        now = self._clock.seconds()
         try:
-            entry = fromFields(
-                dict(zip(_FIELDS, fields, strict=True)),
-                key,
-                self._clock.seconds(),
-                self._epoch(),
-                self.ttlPolicy,
-            )
+            entry = fromValues(fields, key, now, self._epoch(), self.ttlPolicy)
         except InvalidEntry as error:
             self._broken(key, str(error))
             return None
-        return self._checked(entry, generation)
+        return self._checked(entry, generation, now)
 
-    def _checked(self, entry: Entry, generation: int) -> Entry | None:
+    def _notFields(self, reply: Reply, key: Key, generation: int) -> Any:
+        """
+        See what else there is.
+        """
+        if not isinstance(reply, Exception):
+            self._broken(key, "no fields")
+            return None
+        if isinstance(reply, ErrorReply) and reply.code == "WRONGTYPE":
+            older = Deferred.fromCoroutine(self._older(key, generation))
+            return older.addErrback(self._notAsked)
+        self.errors += 1
+        self._complain(reply)
+        raise reply
+
+    def _checked(self, entry: Entry, generation: int, now: float) -> Entry | None:
         """
         Give an entry if it still counts, with times this instance would give
         it.
@@ -142,7 +142,6 @@ class Lookups:
             self.overtaken += 1
             return None
         self.hits += 1
-        now = self._clock.seconds()
         most = min(entry.storedTTL, self.ttlPolicy.maxTTL)
         if entry.softExpiry - now <= most:
             return entry
@@ -165,11 +164,12 @@ class Lookups:
             self.misses += 1
             return None
         try:
-            entry = fromWire(wire, key, seconds, self._clock.seconds(), self.ttlPolicy)
+            now = self._clock.seconds()
+            entry = fromWire(wire, key, seconds, now, self.ttlPolicy)
         except InvalidEntry as error:
             self._broken(key, str(error))
             return None
-        found = self._checked(entry, generation)
+        found = self._checked(entry, generation, now)
         if found is not None:
             self.legacy += 1
             self._renew(key, found)
@@ -190,14 +190,3 @@ class Lookups:
                 error=str(error),
                 times=times,
             )
-
-
-def _areFields(reply: Reply) -> bool:
-    """
-    Is it what was asked for: a list of octets, or nothing, one for each field?
-    """
-    return (
-        type(reply) is list
-        and len(reply) == len(_FIELDS)
-        and all(field is None or type(field) is bytes for field in reply)
-    )

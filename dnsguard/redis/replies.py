@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.redis.test_replies -*-
+# -*- test-case-name: tests.redis.test_client -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What Redis says when it says no.

@@ -66,6 +66,25 @@ class RedisTests(SynchronousTestCase):
         self.successResultOf(redis.service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_counters(self) -> None:
+        """
+        There are numbers of the store and of each connection.
+        """
+        counters = self.make("unix_socket: /s").counters()
+        for name in (
+            "available",
+            "transitions",
+            "hits",
+            "writes_dropped",
+            "lookups_timeouts",
+            "lookups_trips",
+            "background_commands",
+            "clearings_missed",
+        ):
+            self.assertEqual(counters[name], 0, name)
+        cluster = self.make("address: '127.0.0.1', mode: cluster").counters()
+        self.assertEqual(cluster["lookups_moved"], 0)
+
     def test_needed(self) -> None:
         """
         What happens if it isn't there at the start is the operator's choice.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 
 from tests.support.process import freePort
 from tests.support.rediscase import RedisCase
@@ -20,9 +21,11 @@ class SentinelTests(RedisCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.master = self.redis("master")
+        self.master = self.redis("master", settings={"repl-diskless-sync-delay": 0})
         follow = {"replicaof": f"127.0.0.1 {self.master.port}", "repl-diskless-sync-delay": 0}
         self.replicas = [self.redis(f"replica{n}", settings=follow) for n in range(2)]
+        # A Sentinel asks a master for its replicas each ten seconds only.
+        self.hold(lambda: len(self.master.ask("ROLE")[2]) == 2, "the replicas don't follow")
         monitor = {
             "sentinel": [
                 f"monitor house 127.0.0.1 {self.master.port} 2",
@@ -33,11 +36,19 @@ class SentinelTests(RedisCase):
         self.sentinels = [
             self.redis(f"sentinel{n}", settings=monitor, sentinel=True) for n in range(3)
         ]
+        self.hold(
+            lambda: all(map(self.ready, self.sentinels)), "the Sentinels don't find each other"
+        )
+
+    def hold(self, condition: Callable[[], bool], failure: str) -> None:
+        """
+        Wait until something holds.
+        """
         until = time.monotonic() + 20
-        while not all(self.ready(sentinel) for sentinel in self.sentinels):
+        while not condition():
             if time.monotonic() > until:
-                self.fail("the Sentinels don't find each other")
-            time.sleep(0.1)
+                self.fail(failure)
+            time.sleep(0.05)
 
     def ready(self, sentinel: RedisServer) -> bool:
         """

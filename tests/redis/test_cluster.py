@@ -283,6 +283,17 @@ class ClusterTests(SynchronousTestCase):
         self.turn(REFRESH_SECONDS)
         self.assertEqual(len(self.cluster.servers()), 2)
 
+    def test_counters(self) -> None:
+        """
+        The numbers of all nodes are added up.
+        """
+        self.ask((b"GET", LOW), (b"GET", HIGH))
+        counters = self.cluster.counters()
+        self.assertEqual((counters["nodes"], counters["nodes_available"]), (2, 2))
+        self.assertEqual((counters["connected"], counters["moved"]), (2, 0))
+        # Two pings, one question for the slots, two gets.
+        self.assertEqual(counters["commands"], 5)
+
     def test_stop(self) -> None:
         """
         Stopping ends all connections.

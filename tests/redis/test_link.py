@@ -171,6 +171,20 @@ class ConnectingTests(LinkCase):
         self.assertIn("LOADING", link.reason)
         self.assertTrue(self.wire.aborted)
 
+    def test_forbidden(self) -> None:
+        """
+        A server that lets one do little, not even this, is there all the same.
+        """
+        link = self.link()
+        self.wire.reply(b"-NOPERM this user has no permissions to run the 'ping' command\r\n")
+        self.assertTrue(link.available)
+        link.execute([(b"GET", b"a")]).addErrback(lambda reason: None)
+        self.clock.pump([0, 0.05, 0.1])
+        probed = link.probe()
+        self.clock.advance(0)
+        self.wire.reply(b"$-1\r\n-NOPERM no\r\n")
+        self.assertTrue(self.successResultOf(probed))
+
     def test_stop(self) -> None:
         """
         Stopping ends the connection, fails what waits, and stays so.
@@ -341,6 +355,21 @@ class RequestTests(LinkCase):
         self.assertFalse(self.successResultOf(link.probe()))
         self.clock.advance(0)
         self.assertEqual(self.wire.commands(), [])
+
+    def test_probeWithoutRoom(self) -> None:
+        """
+        A probe that couldn't be sent isn't the last one.
+        """
+        link = self.connected()
+        link.execute([(b"GET", b"a")]).addErrback(lambda reason: None)
+        self.clock.pump([0, 0.05, 0.1])
+        with patch.object(module, "MAX_COMMANDS", 1):
+            self.assertFalse(self.successResultOf(link.probe()))
+        self.clock.advance(0.2)
+        probed = link.probe()
+        self.clock.advance(0)
+        self.wire.reply(b"$-1\r\n", PONG)
+        self.assertTrue(self.successResultOf(probed))
 
     def test_ping(self) -> None:
         """

@@ -122,11 +122,19 @@ class RedisCase(SynchronousTestCase):
         folder.mkdir()
         text = CONFIG.format(port=port, upstream=self.upstream.port, redis=redis)
         process = DNSGuardProcess(folder, text, port)
-        self.addCleanup(process.stop)
+        self.addCleanup(self.end, process)
         process.waitUntilAnswering()
         if ready:
             self.waitFor(lambda: "is in use" in process.output(), process)
         return process
+
+    def end(self, process: DNSGuardProcess) -> None:
+        """
+        Stop a process; whatever happened was no surprise to it.
+        """
+        process.stop()
+        self.assertNotIn("Traceback", process.output())
+        self.assertNotIn("Unhandled", process.output())
 
     def load(self, process: DNSGuardProcess, word: str) -> Load:
         """
