@@ -77,8 +77,13 @@ class Server:
         Start it, warm it, load it, stop it.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            command = self.command(folder, port, work)
+        except SystemExit as reason:
+            print(f"{self.name}, {work}: {reason}", file=sys.stderr)
+            return
         process = subprocess.Popen(
-            self.command(folder, port, work),
+            command,
             preexec_fn=pinned(SERVER_CORE),
             stdout=(folder / "output.log").open("wb"),
             stderr=subprocess.STDOUT,
