@@ -3,7 +3,7 @@
 How many exchanges a second the forwarder does: distinct questions, a window of
 them under way, one upstream on loopback that answers as fast as it can.
 
-Usage: C{python bench/cold_forward.py 127.0.0.1:PORT [SECONDS [WINDOW [PORTS]]]}.
+Usage: C{python -m bench.cold_forward 127.0.0.1:PORT [SECONDS [WINDOW [PORTS]]]}.
 Set C{PROFILE=1} for a profile. Start a responder on that port first, on another
 core, and pin this to one core (C{taskset -c 0}).
 """
