@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,10 +76,16 @@ def main() -> None:
         path = folder / "unbound.conf"
         path.write_text(configuration(names, options.port, folder), "utf-8")
         print(f"{len(names)} names on 127.0.0.1:{options.port}", flush=True)
+        # Ended by a signal or not, nothing is left running.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        server = subprocess.Popen([unbound, "-d", "-c", str(path)])
         try:
-            subprocess.run([unbound, "-d", "-c", str(path)], check=False)
+            server.wait()
         except KeyboardInterrupt:
             print()
+        finally:
+            server.terminate()
+            server.wait()
 
 
 if __name__ == "__main__":
