@@ -178,7 +178,7 @@ setup(
         "click>=8.2",
         "dnspython>=2.6",
         "PyYAML>=6",
-        "treq>=24.9",
+        "tzdata",
         "idna>=3.7",
         "rich>=13.7",
         "google-re2>=1.1",

@@ -27,6 +27,7 @@ from dnsguard.assembly.control import controlSettings, makeControl
 from dnsguard.assembly.listeners import (
     makeListeners,
     makeReplayStore,
+    replayBounds,
     serverLimits,
     streamLimits,
 )
@@ -314,8 +315,8 @@ class Guard(MultiService):
         self.blocklists.configure(**blocklistSettings(config))
         self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
         self.rebuilds += 1
-        if config.dataDirectory != self.config.dataDirectory:
-            self.log.warn("data_directory changes when dnsguard is started again")
+        for key in waiting(self.config, config):
+            self.log.warn("{key} changes when dnsguard is started again", key=key)
         self.config = config
 
     async def _changeListeners(self, config: Config) -> None:
@@ -398,6 +399,18 @@ class Guard(MultiService):
         self.server.pending.close()
         await maybeDeferred(super().stopService)
         await self.forwarder.close()
+
+
+def waiting(used: Config, config: Config) -> list[str]:
+    """
+    Say which changed keys a reload doesn't put into force.
+    """
+    keys = []
+    if config.dataDirectory != used.dataDirectory:
+        keys.append("data_directory")
+    if replayBounds(config) != replayBounds(used):
+        keys.append("server.replay")
+    return keys
 
 
 def makeService(config: Config, reactor: Any) -> Guard:

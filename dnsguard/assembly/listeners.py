@@ -21,7 +21,14 @@ from dnsguard.server.listeners import ListenerService, UDPListener
 from dnsguard.server.reply import ReplyLimits
 from dnsguard.server.stream import StreamLimits
 
-__all__ = ["listenerCount", "makeListeners", "makeReplayStore", "serverLimits", "streamLimits"]
+__all__ = [
+    "listenerCount",
+    "makeListeners",
+    "makeReplayStore",
+    "replayBounds",
+    "serverLimits",
+    "streamLimits",
+]
 
 MOST_LISTENERS = 16
 
@@ -67,17 +74,23 @@ def listenerCount(server: ServerConfig) -> int:
     return min(MOST_LISTENERS, len(os.sched_getaffinity(0)))
 
 
+def replayBounds(config: Config) -> dict[str, int]:
+    """
+    Say how much the store of finished replies may hold. It is made once.
+    """
+    settings = config.server.replay
+    return {
+        "maxEntries": settings.maxEntries,
+        "maxBytes": settings.maxBytes,
+        "ringSize": settings.ringSize,
+    }
+
+
 def makeReplayStore(config: Config) -> IReplayStore:
     """
     Make the store of finished replies.
     """
-    settings = config.server.replay
-    return newStore(
-        maxEntries=settings.maxEntries,
-        maxBytes=settings.maxBytes,
-        payloadLimit=config.server.maxUDPSize,
-        ringSize=settings.ringSize,
-    )
+    return newStore(compiled=None, payloadLimit=config.server.maxUDPSize, **replayBounds(config))
 
 
 def makeListeners(

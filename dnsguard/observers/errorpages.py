@@ -27,7 +27,7 @@ PAGES: Mapping[str, str] = {
     "{problem}; left out": "local-record-error",
     "configuration not reloaded: the old one stays in force": "configuration-not-reloaded",
     "reloading given up, as dnsguard stops": "configuration-not-reloaded",
-    "data_directory changes when dnsguard is started again": "restart-needed",
+    "{key} changes when dnsguard is started again": "restart-needed",
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
     "{where} broke on {name}, {times} break(s) since this was last logged": "query-failed",
