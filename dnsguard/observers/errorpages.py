@@ -43,6 +43,7 @@ PAGES: Mapping[str, str] = {
     " {limit} files may be open (ulimit -n): replies are easier to forge": "upstream-ports-limited",
     "a deadline was handled badly": "upstream-internal-error",
     "a datagram was handled badly": "upstream-internal-error",
+    "an answer was handled badly": "upstream-internal-error",
     # Caches: refreshing, Redis, clearing, saving.
     "{times} refresh(es) failed, the last one of {name} type {type}: no upstream answered": (
         "refresh-upstream-failed"

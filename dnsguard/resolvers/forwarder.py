@@ -11,17 +11,21 @@ reply counts, and L{dnsguard.upstream.reply} for what is kept of it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.names import dns
+from zope.interface import implementer
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.interfaces import IPromptAnswerer
 from dnsguard.query import ClientQuery, wireToName
 from dnsguard.resolvers.base import Answerer
 from dnsguard.upstream.coalesce import Coalescer
 from dnsguard.upstream.exchange import NETWORK_ERROR
 from dnsguard.upstream.routes import UpstreamSet
+from dnsguard.upstream.waiter import Waiter
 from dnsguard.wire.edns import ExtendedError
 
 __all__ = ["ForwardingResolver"]
@@ -34,6 +38,7 @@ BLOCKED = 15
 UNFORWARDED_SECONDS = 3600
 
 
+@implementer(IPromptAnswerer)
 class ForwardingResolver(Answerer):
     """
     Answers by asking upstream.
@@ -73,6 +78,25 @@ class ForwardingResolver(Answerer):
         """
         Ask upstream.
 
+        @return: L{None} if there is no upstream for this name. A Deferred may
+            be cancelled.
+        """
+
+        def cancel(_: object) -> None:
+            # Whoever has the Deferred has it because this is a Waiter.
+            assert isinstance(asked, Waiter)
+            asked.cancel()
+
+        answer: Deferred[Answer | None] = Deferred(cancel)
+        asked = self.answerInto(query, answer.callback)
+        return answer if isinstance(asked, Waiter) else asked
+
+    def answerInto(
+        self, query: ClientQuery, receive: Callable[[Answer | None], object]
+    ) -> Answer | Waiter | None:
+        """
+        Ask upstream; see L{IPromptAnswerer}.
+
         @return: L{None} if there is no upstream for this name.
         """
         found = self.upstreams.find(query.qname, query.type)
@@ -87,7 +111,7 @@ class ForwardingResolver(Answerer):
             # What a caller of IResolver has patience for, all tries together.
             timeout = min(timeout, sum(query.timeout))
         edns = query.edns
-        return self.exchanges.ask(
+        asked = self.exchanges.askInto(
             (
                 query.qname,
                 _TAIL.pack(query.type, query.cls),
@@ -96,12 +120,9 @@ class ForwardingResolver(Answerer):
             ),
             group,
             timeout,
-        ) or Answer.failure(
-            dns.ESERVER,
-            Outcome.UPSTREAM_ERROR,
-            extendedError=ExtendedError(NETWORK_ERROR, "too many queries under way"),
-            final=False,
+            receive,
         )
+        return _overloaded() if asked is None else asked
 
     def replaceUpstreams(self, upstreams: UpstreamSet) -> None:
         """
@@ -124,6 +145,18 @@ class ForwardingResolver(Answerer):
         if self._retired is not None:
             closing.append(self._retired.close(kept=self.upstreams))
         return gatherResults(closing).addCallback(lambda _: None)
+
+
+def _overloaded() -> Answer:
+    """
+    Say that too much is under way.
+    """
+    return Answer.failure(
+        dns.ESERVER,
+        Outcome.UPSTREAM_ERROR,
+        extendedError=ExtendedError(NETWORK_ERROR, "too many queries under way"),
+        final=False,
+    )
 
 
 def _notForwarded(domain: bytes) -> Answer:

@@ -10,11 +10,11 @@ from a forger, who would love to have many equal queries under way (RFC 5452 §5
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dnsguard.answer import Answer
 from dnsguard.upstream.exchange import Exchange, Group, Trace
+from dnsguard.upstream.waiter import Receiver, Waiter
 
 __all__ = ["Coalescer"]
 
@@ -50,9 +50,13 @@ class Coalescer:
         """
         return len(self._underWay)
 
-    def ask(
-        self, question: tuple[bytes, bytes, bool, bool], group: Group, timeout: float
-    ) -> Deferred[Answer | None] | None:
+    def askInto(
+        self,
+        question: tuple[bytes, bytes, bool, bool],
+        group: Group,
+        timeout: float,
+        receive: Receiver,
+    ) -> Answer | Waiter | None:
         """
         Ask a question, or wait with those who have asked it already.
 
@@ -60,7 +64,11 @@ class Coalescer:
             four octets; DO; CD.
         @param group: Whom to ask.
         @param timeout: Seconds until the answer is that there is none.
-        @return: L{None} if too much is under way.
+        @param receive: Is called with the answer, once, but not if the
+            L{Waiter} is cancelled, nor before this has returned; must not
+            raise.
+        @return: The L{Waiter}; or the answer if there is one at once, such as
+            that nobody can be reached; or L{None} if too much is under way.
         """
         exchange = self._underWay.get(question)
         if exchange is not None:
@@ -68,16 +76,15 @@ class Coalescer:
                 self.refused += 1
                 return None
             self.joined += 1
-            return exchange.join()
+            return exchange.join(receive)
         if len(self._underWay) >= self._maxExchanges:
             self.refused += 1
             return None
         now = self._clock.seconds()
         exchange = Exchange(question, group, self._ended, now + timeout, self.trace)
         self._underWay[question] = exchange
-        answer = exchange.join()
         exchange.start(now)
-        return answer
+        return exchange.join(receive) if exchange.answer is None else exchange.answer
 
     def close(self) -> None:
         """

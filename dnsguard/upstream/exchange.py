@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.names import dns
 
 from dnsguard.answer import Answer, Outcome
@@ -33,6 +33,7 @@ from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.reply import Reply
 from dnsguard.upstream.selection import Selector, Strategy
+from dnsguard.upstream.waiter import Receiver, Waiter
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.mnemonics import rCodeName
 
@@ -92,8 +93,11 @@ class Exchange:
     @ivar checkingDisabled: Ask with CD?
     @ivar group: Whom to ask.
     @ivar deadline: When to give up altogether.
-    @ivar waiters: What to fire with the L{Answer}.
+    @ivar waiters: Those who are to be told the L{Answer}.
+    @ivar answer: The L{Answer}, when it is over and had one.
     """
+
+    log = Logger()
 
     __slots__ = (
         "_attempts",
@@ -104,6 +108,7 @@ class Exchange:
         "_reason",
         "_trace",
         "_tried",
+        "answer",
         "checkingDisabled",
         "deadline",
         "dnssecOK",
@@ -131,7 +136,8 @@ class Exchange:
         self.qname, self.tail, self.dnssecOK, self.checkingDisabled = question
         self.group = group
         self.deadline = deadline
-        self.waiters: list[Deferred[Answer | None]] = []
+        self.waiters: list[Waiter] = []
+        self.answer: Answer | None = None
         self._ended = ended
         self._trace = trace
         self._attempts: list[Attempt] = []
@@ -141,16 +147,25 @@ class Exchange:
         self._reason = ""
         self._over = False
 
-    def join(self) -> Deferred[Answer | None]:
+    def join(self, receive: Receiver) -> Waiter:
         """
-        Wait for the answer.
+        Wait for the answer of an exchange that isn't over.
 
-        @return: A Deferred that may be cancelled: the question is given up
-            when nobody is left who waits for it.
+        @param receive: Is told the answer.
         """
-        waiter: Deferred[Answer | None] = Deferred(self._leave)
+        waiter = Waiter(self, receive)
         self.waiters.append(waiter)
         return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """
+        Stop waiting: the question is given up when nobody is left.
+        """
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+            if not self.waiters:
+                self._ended(self)
+                self.abandon()
 
     def start(self, now: float) -> None:
         """
@@ -287,24 +302,17 @@ class Exchange:
         Tell everybody who waits.
         """
         self._over = True
+        self.answer = answer
         self._ended(self)
         if self._attempts:
             self.abandon()
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            # One told before may have cancelled this one.
-            if not waiter.called:
-                waiter.callback(answer)
-
-    def _leave(self, waiter: Deferred[Answer | None]) -> None:
-        """
-        One of those who wait has given up.
-        """
-        if waiter in self.waiters:
-            self.waiters.remove(waiter)
-            if not self.waiters:
-                self._ended(self)
-                self.abandon()
+            try:
+                waiter.tell(answer)
+            except Exception:
+                # The others are to be told all the same.
+                self.log.failure("an answer was handled badly")
 
 
 def _isVerdict(reply: Reply) -> bool:

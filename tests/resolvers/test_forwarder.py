@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.interfaces import IAnswerer, IPromptAnswerer
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.upstream.exchange import Group
 from dnsguard.upstream.routes import UpstreamSet
 from dnsguard.upstream.selection import Strategy
+from dnsguard.upstream.waiter import Waiter
 from dnsguard.wire.edns import EDNS, ExtendedError
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import ROOT, fromText
@@ -64,6 +67,40 @@ class ForwardingResolverTests(SynchronousTestCase):
         answer = self.successResultOf(asked)
         assert answer is not None
         return answer
+
+    def test_interface(self) -> None:
+        """
+        It answers with and without Deferreds.
+        """
+        verifyObject(IAnswerer, self.resolver)
+        verifyObject(IPromptAnswerer, self.resolver)
+
+    def test_withoutDeferred(self) -> None:
+        """
+        Asked without a Deferred it tells the answer, and shares exchanges with
+        those who want one; who cancels isn't told.
+        """
+        told: list[Answer | None] = []
+        deferred = self.ask()
+        waiters = [self.resolver.answerInto(ClientQuery(QNAME), told.append) for _ in range(2)]
+        assert isinstance(waiters[1], Waiter)
+        waiters[1].cancel()
+        (attempt,) = self.first.attempts
+        attempt.succeed(read(), 100.1)
+        self.assertEqual(told, [self.answered(deferred)])
+
+    def test_cancel(self) -> None:
+        """
+        The question is given up when all who asked have given up.
+        """
+        deferred = self.ask()
+        waiter = self.resolver.answerInto(ClientQuery(QNAME), lambda _: None)
+        assert isinstance(waiter, Waiter)
+        waiter.cancel()
+        self.assertEqual(self.first.abandoned, [])
+        deferred.cancel()
+        self.failureResultOf(deferred, CancelledError)
+        self.assertEqual(self.first.abandoned, self.first.attempts)
 
     def test_forwards(self) -> None:
         """

@@ -194,6 +194,7 @@ class Asked:
     An exchange that ends in lists.
 
     @ivar answers: The answer, once there is one.
+    @ivar waiter: Who waits for it, unless it was there at once.
     @ivar ended: How often the exchange said it was over.
     """
 
@@ -217,9 +218,11 @@ class Asked:
             now + timeout,
             trace,
         )
-        self.deferred = self.exchange.join()
-        self.deferred.addBoth(self.answers.append)
         self.exchange.start(now)
+        if self.exchange.answer is not None:
+            self.answers.append(self.exchange.answer)
+        else:
+            self.waiter = self.exchange.join(self.answers.append)
 
     def _ended(self, exchange: Exchange) -> None:
         self.ended += 1

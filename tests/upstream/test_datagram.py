@@ -319,7 +319,7 @@ class DatagramUpstreamTests(SynchronousTestCase):
         What nobody waits for is forgotten, and its reply is a late one.
         """
         asked = self.ask()
-        asked.deferred.cancel()
+        asked.waiter.cancel()
         self.assertEqual(self.upstream.inFlight, 0)
         self.receive(reply(*self.sent()))
         self.assertEqual(self.standing.late, 1)
@@ -504,7 +504,7 @@ class DatagramUpstreamTests(SynchronousTestCase):
         self.wait(1.2)
         self.assertTrue(self.ports.closed)
         for end in (
-            lambda asked: asked.deferred.cancel(),
+            lambda asked: asked.waiter.cancel(),
             lambda asked: self.receive(reply(*self.sent(), flags=0x8380)),
             lambda asked: self.upstream.portFailed(self.ports.port, OSError(1, "bad")),
         ):

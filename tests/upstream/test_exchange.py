@@ -8,12 +8,11 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from twisted.internet.defer import CancelledError
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dnsguard.answer import Outcome
+from dnsguard.answer import Answer, Outcome
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.selection import FailureKind, Strategy
 from dnsguard.wire.edns import ExtendedError
@@ -237,27 +236,51 @@ class ExchangeTests(SynchronousTestCase):
     def test_cancel(self) -> None:
         """
         The question is given up when the last who waits gives up, and not
-        before.
+        before; who has given up isn't told.
         """
         asked = Asked(self.first)
-        other = asked.exchange.join()
-        asked.deferred.cancel()
+        other = asked.exchange.join(asked.answers.append)
+        asked.waiter.cancel()
         self.assertEqual(self.first.abandoned, [])
-        self.assertEqual(len(asked.answers), 1)
+        asked.waiter.cancel()
+        self.assertEqual(self.first.abandoned, [])
         other.cancel()
-        self.failureResultOf(other, CancelledError)
         self.assertEqual(self.first.abandoned, self.first.attempts)
-        self.assertEqual(asked.ended, 1)
+        self.assertEqual((asked.ended, asked.answers), (1, []))
+
+    def test_cancelTooLate(self) -> None:
+        """
+        One who has been told may cancel, to no effect.
+        """
+        asked = Asked(self.first)
+        self.first.attempts[0].succeed(read(), 0.1)
+        asked.waiter.cancel()
+        self.assertEqual((asked.ended, len(asked.answers), self.first.abandoned), (1, 1, []))
 
     def test_cancelAmongTheTold(self) -> None:
         """
         One who is told may cancel another who waits.
         """
         asked = Asked(self.first)
-        other = asked.exchange.join()
-        asked.deferred.addCallback(lambda _: other.cancel())
+        asked.exchange.join(lambda _: other.cancel())
+        told: list[Answer] = []
+        other = asked.exchange.join(told.append)
+        asked.exchange.join(told.append)
         self.first.attempts[0].succeed(read(), 0.1)
-        self.failureResultOf(other, CancelledError)
+        self.assertEqual(told, [asked.answer])
+        self.assertEqual((asked.ended, self.first.abandoned), (1, []))
+
+    def test_brokenReceiver(self) -> None:
+        """
+        One who breaks on the answer doesn't keep it from the others.
+        """
+        asked = Asked(self.first)
+        asked.exchange.join(lambda _: 1 / 0)
+        told: list[Answer] = []
+        asked.exchange.join(told.append)
+        self.first.attempts[0].succeed(read(), 0.1)
+        self.assertEqual(told, [asked.answer])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_trace(self) -> None:
         """

@@ -316,12 +316,12 @@ class StreamTests(SynchronousTestCase):
         A question nobody waits for is let go, in the queue and on a
         connection; its id stays reserved until the reply comes.
         """
-        self.ask().deferred.cancel()
+        self.ask().waiter.cancel()
         transport = self.endpoint.accept()
         self.assertEqual(transport.queries(), [])
         asked = self.ask()
         (message,) = transport.queries()
-        asked.deferred.cancel()
+        asked.waiter.cancel()
         transport.protocol.dataReceived(framed(reply(message[:2])))
         self.assertEqual(self.standing.late, 1)
         self.clock.advance(31)
@@ -334,7 +334,7 @@ class StreamTests(SynchronousTestCase):
         transport = self.answered()
         for _ in range(PIPELINED + 1):
             self.assertFalse(transport.disconnected)
-            self.ask().deferred.cancel()
+            self.ask().waiter.cancel()
         self.assertTrue(transport.disconnected)
 
     def test_unaskedReply(self) -> None:
