@@ -11,10 +11,11 @@ cdef class QueryFacts:
     cdef public int type, cls
     cdef public bint recursionDesired, checkingDisabled, wantsAD
     cdef public double received
+    cdef public tuple key
     cdef public object asker, transport, edns, timeout, view, _name
 
 
-@cython.locals(query=QueryFacts)
+@cython.locals(query=QueryFacts, keyFlags=int)
 cpdef newQuery(
     bytes qname, int type, int cls, asker, transport, edns, int flags, double received, view
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.names import dns
 
+from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, keyOf
 from dnsguard.policy.asker import Asker
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import AD, CD, RD
@@ -34,6 +35,9 @@ class Transport(enum.Enum):
     """
     What a query arrived over. The values are the words of the query store.
     """
+
+    # By identity: the inherited one is Python code that hashes the name.
+    __hash__ = object.__hash__
 
     UDP = "udp"
     TCP = "tcp"
@@ -86,6 +90,7 @@ class QueryFacts:
         "checkingDisabled",
         "cls",
         "edns",
+        "key",
         "qname",
         "received",
         "recursionDesired",
@@ -124,6 +129,7 @@ class QueryFacts:
         self.received = received
         self.timeout = timeout
         self.view = view
+        self.key = keyOf(self)
         self._name: dns.Name | None = None
 
 
@@ -150,6 +156,7 @@ class ClientQuery(QueryFacts, dns.Query):
     @ivar timeout: The IResolver timeouts, in seconds, or L{None}.
     @ivar view: The policy view that holds for this query from start to end;
         L{None} only for a query that no policy applies to.
+    @ivar key: What answers to it are filed under, see L{dnsguard.caching.key}.
     """
 
     # dns.Query sets these in its constructor; here QueryFacts has them, except for
@@ -260,5 +267,10 @@ def newQuery(
     query.received = received
     query.timeout = None
     query.view = view
+    # keyOf(), without the call.
+    keyFlags = DNSSEC_OK if edns is not None and edns.dnssecOK else 0
+    if flags & CD:
+        keyFlags |= CHECKING_DISABLED
+    query.key = (qname, type, cls, keyFlags)
     query._name = None
     return query

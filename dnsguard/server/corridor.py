@@ -23,7 +23,6 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.key import keyOf
 from dnsguard.interfaces import IPolicies, IPromptAnswerer, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, Transport, newQuery
@@ -512,7 +511,7 @@ class Corridor:
             # A server without policies is one where everybody is treated alike.
             0 if view is None else view.number,
             0 if exchange.policy is None else exchange.policy.generation,
-            keyOf(query)[3],
+            query.key[3],
         )
         try:
             replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())
