@@ -192,7 +192,8 @@ class Search:
         @return: The answer, if all that are asked answer at once; else this
             search: C{receive} will be told.
         """
-        return self._goOn(0)
+        found: Answer | Search | None = self._goOn(0)
+        return found
 
     def cancel(self) -> None:
         """
