@@ -47,7 +47,7 @@ MODULES = """
     observers/metrics policy/localrecords policy/ruleset policy/snapshot
     policy/specialnames query querystore/buffer querystore/recorder querystore/rows
     replay/listener resolvers/backoff resolvers/blocklist resolvers/cached resolvers/chain
-    resolvers/forwarder resolvers/localrecords resolvers/memorycache
+    resolvers/forwarder resolvers/keptanswers resolvers/localrecords resolvers/memorycache
     resolvers/safesearch resolvers/search server/corridor server/exchange server/pending
     server/reply upstream/coalesce upstream/datagram upstream/exchange upstream/message
     upstream/ports upstream/reply upstream/routes upstream/watch upstream/wheel
