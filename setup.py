@@ -43,13 +43,14 @@ def compiledTwins():
 
 
 MODULES = """
-    caching/ttl observers/event policy/localrecords policy/ruleset policy/snapshot
+    caching/ttl histogram observers/event policy/localrecords policy/ruleset policy/snapshot
     policy/specialnames querystore/buffer querystore/recorder replay/listener
     resolvers/backoff resolvers/blocklist resolvers/cached resolvers/chain
     resolvers/forwarder resolvers/localrecords resolvers/memorycache
-    resolvers/safesearch server/corridor server/pending server/reply upstream/coalesce
-    upstream/datagram upstream/exchange upstream/message upstream/ports upstream/reply
-    upstream/routes upstream/watch upstream/wheel wire/rewrite
+    resolvers/safesearch server/corridor server/pending server/reply upstream/attempt
+    upstream/coalesce upstream/datagram upstream/exchange upstream/message upstream/ports
+    upstream/reply upstream/routes upstream/selection upstream/waiter upstream/watch
+    upstream/wheel wire/rewrite
 """
 """
 What a query that isn't answered from the replay store goes through. These are
@@ -80,7 +81,7 @@ def compiledModules():
         language_level=3,
         quiet=True,
         # What is written beside a name is for mypy; nothing is checked here.
-        compiler_directives={"binding": True, "annotation_typing": False},
+        compiler_directives={"binding": True, "annotation_typing": False, "nonecheck": True},
     )
     for extension in compiled:
         extension.optional = True
