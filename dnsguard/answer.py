@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from twisted.names import dns
 
@@ -52,7 +52,7 @@ class Outcome(enum.Enum):
     UPSTREAM = "upstream"
 
 
-class Answer(Sequence[Records]):
+class Answer:
     """
     Three sections of records, and how they came about.
 
@@ -266,17 +266,18 @@ class Answer(Sequence[Records]):
     def __iter__(self) -> Iterator[Records]:
         return iter(self.sections)
 
-    @overload
-    def __getitem__(self, index: int) -> Records: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Records]: ...
-
-    def __getitem__(self, index: int | slice) -> Records | Sequence[Records]:
+    def __getitem__(self, index: Any) -> Any:
         return self.sections[index]
 
     def __repr__(self) -> str:
         return f"<Answer {self.outcome.value} rCode={self.rCode}>"
+
+    index = Sequence.index
+    count = Sequence.count
+
+
+# Not a base: one can't be compiled that isn't itself, see answer.pxd.
+Sequence.register(Answer)
 
 
 class _Places(dict[bytes, int]):

@@ -136,7 +136,7 @@ class Caches(MultiService):
             return
         self._counted = wanted
         self._rates: HitRates[Key] = HitRates(capacity, refresh.hitWindow, sampleRate=rate)
-        self._counts: SlidingCounts[Key] | None = None
+        self._counts: SlidingCounts | None = None
         if window > 0:
             self._counts = SlidingCounts(capacity, window)
 

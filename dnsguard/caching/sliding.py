@@ -11,16 +11,13 @@ two days is a matter of counting, and of letting whole slices go.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Generic, TypeVar
 
 __all__ = ["SlidingCounts"]
-
-K = TypeVar("K", bound=Hashable)
 
 SLICES = 4
 
 
-class SlidingCounts(Generic[K]):
+class SlidingCounts:
     """
     Hit counts of a bounded number of keys over one window, or up to a quarter
     of it more. Times are seconds of any clock, the same one each time.
@@ -42,9 +39,9 @@ class SlidingCounts(Generic[K]):
         self._slice = window / SLICES
         self._since: float | None = None
         self._began = 0.0
-        self._slices: list[dict[K, float]] = [{}]
+        self._slices: list[dict[Hashable, float]] = [{}]
 
-    def add(self, key: K, hits: float, now: float) -> None:
+    def add(self, key: Hashable, hits: float, now: float) -> None:
         """
         Count hits.
         """
@@ -57,7 +54,7 @@ class SlidingCounts(Generic[K]):
         else:
             self.uncounted += 1
 
-    def count(self, key: K, now: float) -> float:
+    def count(self, key: Hashable, now: float) -> float:
         """
         Give a key's hits of the window.
         """
@@ -89,5 +86,5 @@ class SlidingCounts(Generic[K]):
         passed = int((now - self._began) / self._slice)
         if passed > 0:
             self._began += passed * self._slice
-            fresh: list[dict[K, float]] = [{} for _ in range(min(passed, SLICES + 1))]
+            fresh: list[dict[Hashable, float]] = [{} for _ in range(min(passed, SLICES + 1))]
             self._slices = (fresh + self._slices)[: SLICES + 1]

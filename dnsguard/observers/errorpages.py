@@ -31,7 +31,6 @@ PAGES: Mapping[str, str] = {
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
     "{where} broke on {name}, {times} break(s) since this was last logged": "query-failed",
-    "search behind a stale answer failed": "query-failed",
     "a query couldn't be noted: {reason} ({times} times)": "observer-failed",
     "replayed queries were not noted": "observer-failed",
     "a reply couldn't be kept: {reason} ({times} times)": "replay-store-failed",

@@ -6,7 +6,7 @@ What is told of one answered query to those who log, store and count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dnsguard.answer import Answer
 from dnsguard.query import ClientQuery
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dnsguard.policy.decision import Attribution
 
 
-class QueryEvent(NamedTuple):
+class QueryEvent:
     """
     One query that went through the chain, and how it ended.
 
@@ -34,14 +34,36 @@ class QueryEvent(NamedTuple):
     @ivar error: What went wrong, in a few words, or empty.
     """
 
-    query: ClientQuery
-    answer: Answer
-    finished: float
-    duration: float
-    replySize: int = 0
-    cacheSeconds: float = 0.0
-    writeSeconds: float = 0.0
-    error: str = ""
+    __slots__ = (
+        "answer",
+        "cacheSeconds",
+        "duration",
+        "error",
+        "finished",
+        "query",
+        "replySize",
+        "writeSeconds",
+    )
+
+    def __init__(
+        self,
+        query: ClientQuery,
+        answer: Answer,
+        finished: float,
+        duration: float,
+        replySize: int = 0,
+        cacheSeconds: float = 0.0,
+        writeSeconds: float = 0.0,
+        error: str = "",
+    ) -> None:
+        self.query = query
+        self.answer = answer
+        self.finished = finished
+        self.duration = duration
+        self.replySize = replySize
+        self.cacheSeconds = cacheSeconds
+        self.writeSeconds = writeSeconds
+        self.error = error
 
     @property
     def attribution(self) -> Attribution | None:

@@ -19,8 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import attrs
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from dnsguard.answer import Outcome
 from dnsguard.histogram import Histogram
@@ -68,7 +67,6 @@ class QueryKey(NamedTuple):
     rCode: str
 
 
-@attrs.define(eq=False)
 class Series:
     """
     The queries of one key.
@@ -78,12 +76,14 @@ class Series:
     @ivar chained: How many went through the chain.
     """
 
-    key: QueryKey
-    place: int
-    chained: int = 0
+    __slots__ = ("chained", "key", "place")
+
+    def __init__(self, key: QueryKey, place: int) -> None:
+        self.key = key
+        self.place = place
+        self.chained = 0
 
 
-@implementer(IQueryObserver)
 class QueryMetrics:
     """
     The counters of queries.
@@ -112,7 +112,10 @@ class QueryMetrics:
         query, answer = event.query, event.answer
         outcome = answer.outcome
         key = (outcome, query.transport, query.type, answer.rCode)
-        (self._known.get(key) or self._find(*key)).chained += 1
+        series = self._known.get(key)
+        if series is None:
+            series = self._find(*key)
+        series.chained += 1
         self.durations[outcome].add(event.duration)
 
     def queriesReplayed(self, batch: IReplayBatch) -> None:
@@ -221,3 +224,7 @@ class QueryMetrics:
         How many queries were replayed.
         """
         return sum(self._replayed)
+
+
+# Not as a decorator: a compiled class takes none.
+classImplements(QueryMetrics, IQueryObserver)

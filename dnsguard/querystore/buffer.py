@@ -23,13 +23,17 @@ from dnsguard.querystore.rows import (
     ROW,
     SKIP,
     Block,
+    Frame,
     factFragment,
+    factFrame,
     fragment,
+    framedFact,
     transportOf,
 )
 
 if TYPE_CHECKING:
     from dnsguard.observers.event import QueryEvent
+    from dnsguard.policy.asker import Asker
     from dnsguard.replay.entry import ReplayedAnswer
 
 try:
@@ -41,6 +45,9 @@ except ImportError:
 __all__ = ["RowBuffer", "octetsFor"]
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
+
+_FRAMES = 4096
+"""Frames of facts that are held at once."""
 
 
 def octetsFor(capacity: int) -> int:
@@ -67,7 +74,7 @@ class RowBuffer:
         capacity: int,
         clientOf: Callable[[str, str], tuple[str, str] | None] = lambda *client: client,
         nameOf: Callable[[str], str] = lambda address: "",
-        excludesName: Callable[[bytes], bool] = lambda qname: False,
+        excludesName: Callable[[bytes], bool] | None = None,
         sampleRate: float = 1.0,
         instance: str = "",
         maxOctets: int = 0,
@@ -78,7 +85,7 @@ class RowBuffer:
             of them, or L{None}: leave its queries out.
         @param nameOf: Gives the configured name of a client's address, for
             replayed queries, which know only that.
-        @param excludesName: Are queries for this name left out?
+        @param excludesName: Are queries for this name left out? L{None}: none is.
         @param sampleRate: The share of queries recorded.
         @param instance: This server's name.
         @param maxOctets: A bound for rows and shared texts together; 0 means
@@ -108,6 +115,10 @@ class RowBuffer:
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[bytes, int] = {}
         self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
+        # Most queries come from whoever sent the one before.
+        self._lastAsker: Asker | None = None
+        self._lastClient = SKIP
+        self._frames: dict[tuple[Any, ...], Frame] = {}
         self._octets = 0
 
     @property
@@ -133,9 +144,10 @@ class RowBuffer:
             return
         query = event.query
         asker = query.asker
-        client = self._clientIndexes.get((asker.address, asker.clientName))
-        if client is None:
-            client = self._clientIndex(asker.address, asker.clientName)
+        if asker is not self._lastAsker:
+            self._lastClient = self._clientIndex(asker.address, asker.clientName)
+            self._lastAsker = asker
+        client = self._lastClient
         fact = SKIP if client == SKIP else self._eventIndex(event)
         if fact == SKIP:
             self.leftOut += 1
@@ -227,25 +239,48 @@ class RowBuffer:
         Give the place of what an event shares with others, or L{SKIP}.
         """
         query, answer = event.query, event.answer
-        if self._excludesName(query.qname):
+        if self._excludesName is not None and self._excludesName(query.qname):
             return SKIP
-        made = factFragment(
-            query.qname,
-            query.type,
-            query.cls,
-            answer.outcome._value_,
-            answer.rCode if event.replySize else None,
-            query.asker.groupID,
-            answer.attribution,
-            answer,
-            self._upstreamTransport(answer.upstream),
-        )
+        made = framedFact(query.qname, query.type, query.cls, answer, self._frame(event))
         # Made first and looked up then: that costs no more than a key of all
         # that goes into it, and octets are nothing to the garbage collector.
         index = self._factIndexes.get(made)
         if index is None:
             index = self._factIndexes[made] = self._append(self._facts, made)
         return index
+
+    def _frame(self, event: QueryEvent) -> Frame:
+        """
+        Encode what the facts of many names have in common, once for all.
+        """
+        query, answer = event.query, event.answer
+        rCode = answer.rCode if event.replySize else None
+        groupID = query.asker.groupID
+        plain = answer.attribution is None and answer.extendedError is None
+        key = (
+            query.type,
+            query.cls,
+            answer.outcome,
+            rCode,
+            answer.upstream,
+            groupID,
+            answer.authenticData,
+        )
+        frame = self._frames.get(key) if plain else None
+        if frame is None:
+            frame = factFrame(
+                query.type,
+                query.cls,
+                answer.outcome._value_,
+                rCode,
+                groupID,
+                answer.attribution,
+                answer,
+                self._upstreamTransport(answer.upstream),
+            )
+            if plain and len(self._frames) < _FRAMES:
+                self._frames[key] = frame
+        return frame
 
     def _entryFacts(
         self, hits: Iterable[int], entries: Mapping[int, ReplayedAnswer]
@@ -283,7 +318,7 @@ class RowBuffer:
         Encode a replay entry's facts; of one left out, nothing. What is
         replayed came from no upstream this time.
         """
-        if self._excludesName(entry.qname):
+        if self._excludesName is not None and self._excludesName(entry.qname):
             return b""
         return factFragment(
             entry.qname,

@@ -88,7 +88,7 @@ class QueryRecorder:
             capacity,
             clientOf,
             nameOf,
-            exclusion.excludesName,
+            exclusion.excludesName if exclusion else None,
             sampleRate if 0 < sampleRate <= 1 else 1.0,
             instance,
         )

@@ -48,7 +48,9 @@ __all__ = [
     "Column",
     "Kind",
     "factFragment",
+    "factFrame",
     "fragment",
+    "framedFact",
     "plainFragment",
     "texts",
     "transportOf",
@@ -231,15 +233,46 @@ def factFragment(
 
     @param rCode: L{None} when no reply was sent.
     """
-    wire, layout = answer.encoded(qname + struct.pack("!HH", type, cls))
+    frame = factFrame(type, cls, outcome, rCode, groupID, attribution, answer, upstreamTransport)
+    return framedFact(qname, type, cls, answer, frame)
+
+
+Frame = tuple[bytes, bytes]
+"""What stands between the name and the summary of a fact, and behind that."""
+
+
+def factFrame(
+    type: int,
+    cls: int,
+    outcome: str,
+    rCode: int | None,
+    groupID: str,
+    attribution: Attribution | None,
+    answer: Answer,
+    upstreamTransport: str,
+) -> Frame:
+    """
+    Encode that of a fact which it has in common with those of many other names;
+    as L{factFragment}.
+    """
     words = _words(type, cls, outcome, rCode, answer.upstream)
     rest = _rest(
         attribution.source if attribution else "", groupID, _dnssec(answer), upstreamTransport
     )
-    rest = (_text(attribution.rule) if attribution else b"\0") + rest
+    return words, (_text(attribution.rule) if attribution else b"\0") + rest
+
+
+def framedFact(qname: bytes, type: int, cls: int, answer: Answer, frame: Frame) -> bytes:
+    """
+    Encode a fact whose frame is encoded; as L{factFragment}.
+    """
+    wire, layout = answer.wire, answer.layout
+    if wire is None or layout is None:
+        wire, layout = answer.encoded(qname + struct.pack("!HH", type, cls))
+    words, rest = frame
     if plainFragment is not None:
         made: bytes | None = plainFragment(
-            qname, words, wire, layout.sections[0], layout.counts[1], rest
+            qname, words, wire, layout.questionEnd, layout.counts[1], rest
         )
         if made is not None:
             return made

@@ -19,7 +19,7 @@ from twisted.names import dns
 from zope.interface import implementer
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.key import Key, keyOf
+from dnsguard.caching.key import Key
 from dnsguard.caching.servfail import BackoffTable
 from dnsguard.interfaces import IAnswerCache
 from dnsguard.query import ClientQuery
@@ -77,7 +77,7 @@ class BackoffResolver(Answerer):
             return None
         if not len(self.table) and not len(self.unreachable):
             return None
-        key, now = keyOf(query), self._now()
+        key, now = query.key, self._now()
         if not (self.table.inBackoff(key, now) or self.unreachable.inBackoff(key, now)):
             return None
         self.answered += 1
@@ -91,11 +91,11 @@ class BackoffResolver(Answerer):
             return
         if isUsable(payload):
             if len(self.table) or self.table.counted or len(self.unreachable):
-                key = keyOf(query)
+                key = query.key
                 self.table.succeeded(key)
                 self.unreachable.succeeded(key)
         elif payload.outcome is Outcome.SERVFAIL:
-            if self.table.failed(keyOf(query), self._now()):
+            if self.table.failed(query.key, self._now()):
                 self.log.warn(
                     "upstream {upstream} answered SERVFAIL for {name} type {type}",
                     upstream=payload.upstream or "?",
@@ -103,4 +103,4 @@ class BackoffResolver(Answerer):
                     type=query.type,
                 )
         elif payload.outcome is Outcome.UPSTREAM_ERROR:
-            self.unreachable.failed(keyOf(query), self._now())
+            self.unreachable.failed(query.key, self._now())

@@ -21,7 +21,6 @@ from zope.interface import implementer
 
 from dnsguard.answer import Answer
 from dnsguard.caching.entry import Entry
-from dnsguard.caching.key import keyOf
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerCache, IAnswerStore
@@ -85,7 +84,7 @@ class RedisCacheResolver(Answerer):
         if not self.store.available:
             self.skipped += 1
             return None
-        asked: Any = self.store.get(keyOf(query))
+        asked: Any = self.store.get(query.key)
         asked.addCallbacks(self._found, self._failed)
         answered: Deferred[Answer | None] = asked
         return answered
@@ -124,4 +123,4 @@ class RedisCacheResolver(Answerer):
             return
         entry = entryOf(query, payload, self._now(), self._policy)
         if entry is not None:
-            self.store.put(keyOf(query), entry)
+            self.store.put(query.key, entry)

@@ -23,10 +23,9 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.key import keyOf
-from dnsguard.interfaces import IPolicies, IQueryObserver, IReplayStore
+from dnsguard.interfaces import IPolicies, IPromptAnswerer, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
-from dnsguard.query import Asker, ClientQuery, Transport
+from dnsguard.query import Asker, Transport, newQuery
 from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.server.address import unpack
 from dnsguard.server.admission import Verdict, judge, judgeHeader
@@ -36,10 +35,17 @@ from dnsguard.server.exchange import Exchange
 from dnsguard.server.failure import NOT_MINE, answerOf
 from dnsguard.server.limits import ServerLimits
 from dnsguard.server.pending import PendingQueries
-from dnsguard.server.reply import badVersion, compose, isTruncated, minimalAnswer, refuse
+from dnsguard.server.reply import (
+    badVersion,
+    compose,
+    composePlain,
+    isTruncated,
+    minimalAnswer,
+    refuse,
+)
 from dnsguard.throttle import Throttle
-from dnsguard.wire.edns import ExtendedError, InvalidOPT
-from dnsguard.wire.layout import AD, CD, RD, Layout, MalformedMessage, scan
+from dnsguard.wire.edns import EDNS, ExtendedError, InvalidOPT
+from dnsguard.wire.layout import Layout, MalformedMessage, scan, scanRequest
 
 if TYPE_CHECKING:
     from dnsguard.policy.view import View
@@ -59,6 +65,11 @@ _UDP = Transport.UDP
 
 _ASKED = (_ADMIT, _MINIMAL, Verdict.REFUSED)
 """What is a query to the observers, if not always to the chain."""
+
+_KNOWN = 4096
+"""Addresses that are remembered with who they are."""
+
+_IN = 1
 
 _LOG_SECONDS = 60.0
 """The least time between two log entries for the same kind of failure."""
@@ -101,18 +112,50 @@ class Corridor:
         @param replay: Where finished replies are kept.
         @param wallClock: Seconds since the epoch.
         """
+        self._resolver: Any = None
+        self._answerInto: Any = None
         self.resolver = resolver
         self.limits = ServerLimits() if limits is None else limits
         self.counters = ServerCounters()
-        self.pending: PendingQueries[Exchange] = PendingQueries(
+        self.pending = PendingQueries(
             self.limits.answerSeconds, self._expire, clock
         )
         self._policies = policies
+        # Who clients are, as long as the policy is the same.
+        self._policy: Any = None
+        self._known: dict[bytes, tuple[Asker, View]] = {}
+        self._observers: tuple[IQueryObserver, ...] = ()
+        self._tells: tuple[Callable[[QueryEvent], None], ...] = ()
         self.observers = tuple(observers)
         self._replay = replay
         self._seconds = time.monotonic if clock is None else clock.seconds
         self._wallClock = wallClock
         self._throttles: dict[str, Throttle] = {}
+
+    @property
+    def resolver(self) -> Any:
+        """
+        Who is asked.
+        """
+        return self._resolver
+
+    @resolver.setter
+    def resolver(self, resolver: Any) -> None:
+        self._resolver = resolver
+        prompt = IPromptAnswerer.providedBy(resolver)
+        self._answerInto = resolver.answerInto if prompt else None
+
+    @property
+    def observers(self) -> tuple[IQueryObserver, ...]:
+        """
+        Who is told.
+        """
+        return self._observers
+
+    @observers.setter
+    def observers(self, observers: Sequence[IQueryObserver]) -> None:
+        self._observers = tuple(observers)
+        self._tells = tuple(observer.queryAnswered for observer in observers)
 
     def requestReceived(
         self, request: bytes, address: bytes, transport: Transport, respond: Respond
@@ -134,6 +177,23 @@ class Corridor:
     ) -> bool:
         """
         Scan and judge one request, and see that it is answered.
+        """
+        plain = None if scanRequest is None else scanRequest(request, EDNS.decode)
+        if plain is None:
+            return self._receiveAny(request, address, transport, respond)
+        # It is one to ask the chain, and there is no more to know about it.
+        flags, name, type, questionEnd, edns = plain
+        exchange = self._made(
+            request, flags, name, type, _IN, questionEnd, edns, address, transport, respond
+        )
+        self._ask(exchange)
+        return True
+
+    def _receiveAny(
+        self, request: bytes, address: bytes, transport: Transport, respond: Respond
+    ) -> bool:
+        """
+        Deal with any request; as L{_receive}.
         """
         verdict = judgeHeader(request)
         if verdict is _DROP:
@@ -178,73 +238,131 @@ class Corridor:
         """
         Make the query of a well-formed request with one question.
         """
+        return self._made(
+            request,
+            layout.flags,
+            layout.name,
+            layout.type,
+            layout.cls,
+            layout.questionEnd,
+            layout.edns,
+            address,
+            transport,
+            respond,
+        )
+
+    def _made(
+        self,
+        request: bytes,
+        flags: int,
+        name: bytes,
+        type: int,
+        cls: int,
+        questionEnd: int,
+        edns: EDNS | None,
+        address: bytes,
+        transport: Transport,
+        respond: Respond,
+    ) -> Exchange:
+        """
+        Find out who asks, and make the query.
+        """
         policy: Any = None
         view: View | None = None
         if self._policies is not None:
             policy = self._policies.current
-            if address:
-                asker, view = policy.identify(address)
-            else:
-                asker, view = Asker.ANONYMOUS, policy.defaultView
+            if policy is not self._policy or len(self._known) > _KNOWN:
+                self._policy = policy
+                self._known = {}
+            known = self._known.get(address)
+            if known is None:
+                known = self._known[address] = self._identify(policy, address)
+            asker, view = known
         else:
             asker = Asker(unpack(address))
-        flags = layout.flags
-        query = ClientQuery(
-            layout.name,
-            layout.type,
-            layout.cls,
-            asker=asker,
-            transport=transport,
-            edns=layout.edns,
-            recursionDesired=bool(flags & RD),
-            checkingDisabled=bool(flags & CD),
-            wantsAD=bool(flags & AD),
-            received=self._seconds(),
-            view=view,
+        query = newQuery(
+            name, type, cls, asker, transport, edns, flags, self._seconds(), view
         )
-        return Exchange(request, layout, query, policy, respond)
+        return Exchange(self, request, query, flags, questionEnd, policy, respond)
+
+    def _identify(self, policy: Any, address: bytes) -> tuple[Asker, View]:
+        """
+        Say who asks, and what they see.
+        """
+        if not address:
+            return Asker.ANONYMOUS, policy.defaultView
+        found: tuple[Asker, View] = policy.identify(address)
+        return found
 
     def _ask(self, exchange: Exchange) -> None:
         """
         Ask the chain, and see that its answer, or the want of one, is the
         end of the matter.
         """
+        prompt = self._answerInto
         try:
-            result = self.resolver.answer(exchange.query)
+            if prompt is not None:
+                result = prompt(exchange.query, exchange.receive)
+            else:
+                result = self._resolver.answer(exchange.query)
         except Exception:
             self._finish(exchange, self._answerOf(exchange, Failure()))
             return
-        if not isinstance(result, Deferred):
+        if result is None or isinstance(result, Answer):
             self._finish(exchange, result)
-            return
+        elif prompt is not None:
+            self._wait(exchange, result)
+        elif isinstance(result, Deferred):
+            self._await(exchange, result)
+        else:
+            self._finish(exchange, result)
+
+    def _await(self, exchange: Exchange, result: Deferred[Any]) -> None:
+        """
+        Wait for a Deferred.
+        """
         if not result.called or result.paused:
-            if len(self.pending) >= self.limits.pending:
-                self.counters.overloaded += 1
-                self._giveUp(exchange, _TOO_MANY)
-            else:
-                exchange.answering = result
-                self.pending.add(exchange)
+            self._wait(exchange, result)
         arguments = (exchange,)
         result.addCallbacks(
-            self._answered, self._failed, callbackArgs=arguments, errbackArgs=arguments
+            self._fired, self._failed, callbackArgs=arguments, errbackArgs=arguments
         )
-        if exchange.respond is None:
-            self._abandon(result)
 
-    def _answered(self, result: Any, exchange: Exchange) -> None:
+    def _wait(self, exchange: Exchange, answering: Any) -> None:
         """
-        Take what the chain gave in its time.
+        Wait for an answer, unless there are too many who do.
+
+        @param answering: What can be cancelled.
+        """
+        if len(self.pending) >= self.limits.pending:
+            self.counters.overloaded += 1
+            self._giveUp(exchange, _TOO_MANY)
+            self._abandon(answering)
+        else:
+            exchange.answering = answering
+            self.pending.add(exchange, exchange.query.received)
+
+    def answered(self, exchange: Exchange, answer: Any) -> None:
+        """
+        Take what the chain gave in its time. See
+        L{Ending<dnsguard.server.exchange.Ending>}.
         """
         try:
-            self._finish(exchange, result)
+            self._finish(exchange, answer)
         except Exception:
             self._broken(Failure())
+
+    def _fired(self, answer: Any, exchange: Exchange) -> None:
+        """
+        Take what a Deferred gave in its time.
+        """
+        self.answered(exchange, answer)
 
     def _failed(self, failure: Failure, exchange: Exchange) -> None:
         """
         Take what the chain failed with in its time.
         """
-        self._answered(self._answerOf(exchange, failure), exchange)
+        self.answered(exchange, self._answerOf(exchange, failure))
 
     def _answerOf(self, exchange: Exchange, failure: Failure) -> Answer:
         """
@@ -292,7 +410,7 @@ class Corridor:
         answer = Answer.failure(dns.ESERVER, Outcome.SERVFAIL, extendedError=reason)
         self._finish(exchange, answer, reason.text)
 
-    def _abandon(self, answering: Deferred[Any]) -> None:
+    def _abandon(self, answering: Any) -> None:
         """
         Tell an answerer to stop, though it be too broken to be told.
         """
@@ -332,8 +450,8 @@ class Corridor:
                 finished - began,
                 error,
             )
-            for observer in self.observers:
-                observer.queryAnswered(event)
+            for tell in self._tells:
+                tell(event)
         except Exception:
             counters.unobserved += 1
             self._complain("unobserved", Failure(), "a query couldn't be noted: {reason}")
@@ -346,17 +464,22 @@ class Corridor:
         """
         Make the reply, and say of which answer.
         """
-        request, layout, query = exchange.request, exchange.layout, exchange.query
+        request, query = exchange.request, exchange.query
         replies = self.limits.replies
         try:
             if result is None:
                 result = NOT_MINE
             elif not isinstance(result, Answer):
                 result = Answer.fromRecords(*result, outcome=Outcome.UPSTREAM)
-            return result, compose(request, layout, query, result, replies)
+            reply = composePlain(
+                request, exchange.flags, exchange.questionEnd, query, result, replies
+            )
+            if reply is None:
+                reply = compose(request, exchange.layout, query, result, replies)
+            return result, reply
         except Exception:
             self._broken(Failure())
-            return _SERVFAIL, compose(request, layout, query, _SERVFAIL, replies)
+            return _SERVFAIL, compose(request, exchange.layout, query, _SERVFAIL, replies)
 
     def _remember(
         self, replay: IReplayStore, exchange: Exchange, answer: Answer, reply: bytes
@@ -388,7 +511,7 @@ class Corridor:
             # A server without policies is one where everybody is treated alike.
             0 if view is None else view.number,
             0 if exchange.policy is None else exchange.policy.generation,
-            keyOf(query)[3],
+            query.key[3],
         )
         try:
             replay.remember(exchange.request, reply, facts, answer.replaySeconds, self._seconds())

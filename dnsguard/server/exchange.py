@@ -9,37 +9,84 @@ that comes late finds its way back.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
-
+from dnsguard.answer import Answer
 from dnsguard.query import ClientQuery
 from dnsguard.server.door import Respond
-from dnsguard.wire.layout import Layout
+from dnsguard.wire.layout import Layout, scan
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "Ending"]
+
+
+class Ending(Protocol):
+    """
+    What ends exchanges.
+    """
+
+    def answered(self, exchange: Exchange, answer: Any) -> None:
+        """
+        Reply with what the chain gave in its time. Never raises.
+        """
 
 
 class Exchange:
     """
     One request on its way.
 
+    @ivar ending: Who is to end it.
     @ivar request: Its octets.
-    @ivar layout: The scan of them.
     @ivar query: The query that was made of it.
+    @ivar flags: Its header's second 16 bits.
+    @ivar questionEnd: The offset behind its question.
     @ivar policy: The policy that held on its arrival, or L{None}.
     @ivar respond: The way back; L{None} when it has been replied to.
-    @ivar answering: What it waits for, if it does.
+    @ivar answering: What it waits for, if it does; it can be cancelled.
     """
 
-    __slots__ = ("answering", "layout", "policy", "query", "request", "respond")
+    __slots__ = (
+        "_layout",
+        "answering",
+        "ending",
+        "flags",
+        "policy",
+        "query",
+        "questionEnd",
+        "request",
+        "respond",
+    )
 
     def __init__(
-        self, request: bytes, layout: Layout, query: ClientQuery, policy: Any, respond: Respond
+        self,
+        ending: Ending,
+        request: bytes,
+        query: ClientQuery,
+        flags: int,
+        questionEnd: int,
+        policy: Any,
+        respond: Respond,
     ) -> None:
+        self.ending = ending
         self.request = request
-        self.layout = layout
         self.query = query
+        self.flags = flags
+        self.questionEnd = questionEnd
         self.policy = policy
         self.respond: Respond | None = respond
-        self.answering: Deferred[Any] | None = None
+        self.answering: Any = None
+        self._layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """
+        The scan of the request, for replies of the unusual kind.
+        """
+        if self._layout is None:
+            self._layout = scan(self.request)
+        return self._layout
+
+    def receive(self, answer: Answer | None) -> None:
+        """
+        Be told the chain's answer.
+        """
+        self.ending.answered(self, answer)

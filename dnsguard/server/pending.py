@@ -10,23 +10,20 @@ among those that are allowed to wait, for ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["PendingQueries"]
 
-_T = TypeVar("_T", bound=Hashable)
-
-
-class PendingQueries(Generic[_T]):
+class PendingQueries:
     """
     A table of those who wait, oldest first. One timer serves them all.
     """
 
     def __init__(
-        self, seconds: float, expire: Callable[[_T], None], clock: IReactorTime | None
+        self, seconds: float, expire: Callable[[Any], None], clock: IReactorTime | None
     ) -> None:
         """
         @param seconds: How long each may wait.
@@ -37,26 +34,24 @@ class PendingQueries(Generic[_T]):
         self._seconds = seconds
         self._expire = expire
         self._clock = clock
-        self._deadlines: dict[_T, float] = {}
+        self._deadlines: dict[Hashable, float] = {}
         self._timer: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._deadlines)
 
-    def add(self, waiting: _T) -> None:
+    def add(self, waiting: Hashable, now: float) -> None:
         """
         Let one wait.
-        """
-        clock = self._clock
-        if clock is None:
-            self._deadlines[waiting] = 0.0
-            return
-        self._deadlines[waiting] = clock.seconds() + self._seconds
-        if self._timer is None:
-            self._timer = clock.callLater(self._seconds, self._sweep)
 
-    def remove(self, waiting: _T) -> None:
+        @param now: Seconds of the clock, or of a moment ago.
+        """
+        self._deadlines[waiting] = now + self._seconds
+        if self._timer is None and self._clock is not None:
+            self._timer = self._clock.callLater(self._seconds, self._sweep)
+
+    def remove(self, waiting: Hashable) -> None:
         """
         One needn't wait any more. One who isn't there is no matter.
         """

@@ -33,6 +33,7 @@ __all__ = [
     "ReplyLimits",
     "badVersion",
     "compose",
+    "composePlain",
     "isTruncated",
     "minimalAnswer",
     "refuse",
@@ -113,28 +114,41 @@ def compose(
     @param limits: The server's limits.
     @return: The reply's octets, no more than the client can take.
     """
+    reply = composePlain(request, layout.flags, layout.questionEnd, query, answer, limits)
+    return _composeAny(request, layout, query, answer, limits) if reply is None else reply
+
+
+def composePlain(
+    request: bytes,
+    flags: int,
+    questionEnd: int,
+    query: ClientQuery,
+    answer: Answer,
+    limits: ReplyLimits,
+) -> bytes | None:
+    """
+    Make the reply to a request in one copy, if that can be done: the records
+    stand behind the question as they are, and there is room for them. As
+    L{compose}.
+
+    @param flags: The request's flags.
+    @param questionEnd: Where its question ends.
+    """
     found = answer.layout
-    if (
-        splice is not None
-        and found is not None
-        and answer.extendedError is None
-        and _fits(query, found)
-    ):
-        flags, opt, room = _edges(layout, query, answer, limits)
-        if found.size - found.questionEnd <= room:
-            cap = limits.ttlCap if answer.outcome in _FOREIGN else None
-            reply: bytes = splice(
-                request,
-                layout.questionEnd,
-                flags,
-                answer.wire,
-                found.questionEnd,
-                found.ttls,
-                -1 if cap is None else cap,
-                opt,
-            )
-            return reply
-    return _composeAny(request, layout, query, answer, limits)
+    if splice is None or found is None or answer.extendedError is not None:
+        return None
+    if not _fits(query, found):
+        return None
+    flags, opt, room = _edges(flags, questionEnd, query, answer, limits)
+    if found.size - found.questionEnd > room:
+        return None
+    cap = -1
+    if limits.ttlCap is not None and answer.outcome in _FOREIGN:
+        cap = limits.ttlCap
+    reply: bytes = splice(
+        request, questionEnd, flags, answer.wire, found.questionEnd, found.ttls, cap, opt
+    )
+    return reply
 
 
 def _composeAny(
@@ -146,7 +160,7 @@ def _composeAny(
     records = _records(query, answer, limits)
     if records is None:
         records, answer = _NO_RECORDS, _UNSPEAKABLE
-    flags, opt, room = _edges(layout, query, answer, limits)
+    flags, opt, room = _edges(layout.flags, layout.questionEnd, query, answer, limits)
     if len(records[0]) > room:
         records, flags = _fitted(records, flags, room)
     body, (answers, authority, additional), _ = records
@@ -159,20 +173,23 @@ def _composeAny(
 
 
 def _edges(
-    layout: Layout, query: ClientQuery, answer: Answer, limits: ReplyLimits
+    flags: int, questionEnd: int, query: ClientQuery, answer: Answer, limits: ReplyLimits
 ) -> tuple[int, bytes, int]:
     """
     Say what stands around the records.
 
+    @param flags: The request's flags.
+    @param questionEnd: Where its question ends.
+
     @return: The flags, the OPT record or nothing, and the octets that records
         may have.
     """
-    edns = layout.edns
+    edns = query.edns
     rCode = answer.rCode
     if edns is None and rCode > 15:
         # The upper bits need an OPT record (RFC 6891 §6.1.3).
         rCode = dns.ESERVER
-    flags = QR | (layout.flags & (RD | CD)) | (rCode & 15)
+    flags = QR | (flags & (RD | CD)) | (rCode & 15)
     if limits.recursionAvailable:
         flags |= RA
     if answer.authoritative:
@@ -181,7 +198,7 @@ def _edges(
         # RFC 6840 §5.7, §5.8: only to those who understand it.
         flags |= AD
     opt = b"" if edns is None else _opt(edns, rCode, query.transport, limits)
-    return flags, opt, _room(query.transport, edns, limits) - layout.questionEnd - len(opt)
+    return flags, opt, _room(query.transport, edns, limits) - questionEnd - len(opt)
 
 
 def _fits(query: ClientQuery, found: Layout) -> bool:

@@ -87,7 +87,7 @@ class LocalShelf:
         self,
         memory: MemoryCacheResolver,
         rates: HitRates[Key],
-        counts: SlidingCounts[Key] | None,
+        counts: SlidingCounts | None,
         clock: IReactorTime,
     ) -> None:
         """

@@ -71,7 +71,7 @@ class Attempt:
     def __init__(
         self, exchange: Exchange, place: int, standing: Standing, asked: float, deadline: float
     ) -> None:
-        self.exchange: Exchange | None = exchange
+        self.exchange = exchange
         self.place = place
         self.standing = standing
         self.asked = asked
@@ -107,9 +107,8 @@ class Attempt:
         exchange = self.exchange
         # The wheel holds on to the attempt for a while. It needn't hold on to
         # the exchange: thousands of dead ones are work for the collector.
-        self.exchange = None
-        if exchange is not None:
-            exchange.replied(self, reply, now)
+        self.exchange = None  # type: ignore[assignment]
+        exchange.replied(self, reply, now)
 
     def fail(self, kind: FailureKind, reason: str, now: float) -> None:
         """
@@ -119,9 +118,8 @@ class Attempt:
         self.carrier = None
         self.standing.failed(kind, self.asked, now)
         exchange = self.exchange
-        self.exchange = None
-        if exchange is not None:
-            exchange.failed(self, reason, now)
+        self.exchange = None  # type: ignore[assignment]
+        exchange.failed(self, reason, now)
 
     def abandon(self) -> None:
         """

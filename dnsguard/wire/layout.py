@@ -18,9 +18,9 @@ from typing import NamedTuple
 from dnsguard.wire.edns import EDNS, InvalidOPT
 
 try:
-    from dnsguard.wire._layout import scanPlain  # type: ignore[import-not-found]
+    from dnsguard.wire._layout import scanPlain, scanRequest  # type: ignore[import-not-found]
 except ImportError:  # Built where there was no compiler: the long way, always.
-    scanPlain = None
+    scanPlain = scanRequest = None
 
 __all__ = [
     "HEADER",
@@ -31,6 +31,7 @@ __all__ = [
     "scan",
     "scanAny",
     "scanPlain",
+    "scanRequest",
 ]
 
 HEADER = struct.Struct("!HHHHHH")

@@ -17,6 +17,7 @@ from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK
 from dnsguard.errors import NameDenied
 from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplayStore
+from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, ClientQuery, Transport
 from dnsguard.server.corridor import Corridor, ServerLimits
 from dnsguard.server.reply import ReplyLimits
@@ -491,11 +492,23 @@ class ObserverTests(CorridorTestCase):
         """
         An observer that fails costs no reply; it is counted and logged.
         """
-        self.server = self.corridor(observers=[None])
+        self.server = self.corridor(observers=[BrokenObserver()])
         self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
         self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
         self.assertEqual(self.server.counters.unobserved, 2)
-        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class BrokenObserver:
+    """
+    An observer that fails.
+    """
+
+    def queryAnswered(self, event: QueryEvent) -> None:
+        """
+        Fail.
+        """
+        raise ZeroDivisionError
 
 
 class ReplayTests(CorridorTestCase):

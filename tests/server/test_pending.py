@@ -20,16 +20,16 @@ class PendingQueriesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.expired: list[str] = []
-        self.pending: PendingQueries[str] = PendingQueries(10, self.expired.append, self.clock)
+        self.pending: PendingQueries = PendingQueries(10, self.expired.append, self.clock)
 
     def test_expiry(self) -> None:
         """
         Each one's time is up after its own ten seconds.
         """
-        self.pending.add("first")
+        self.pending.add("first", self.clock.seconds())
         self.clock.advance(4)
-        self.pending.add("second")
-        self.pending.add("third")
+        self.pending.add("second", self.clock.seconds())
+        self.pending.add("third", self.clock.seconds())
         self.clock.advance(5.5)
         self.assertEqual((self.expired, len(self.pending)), ([], 3))
         self.clock.advance(0.5)
@@ -43,7 +43,7 @@ class PendingQueriesTests(SynchronousTestCase):
         However many wait, there is one timer, and none when nobody does.
         """
         for number in range(100):
-            self.pending.add(str(number))
+            self.pending.add(str(number), self.clock.seconds())
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         for number in range(100):
             self.pending.remove(str(number))
@@ -61,8 +61,8 @@ class PendingQueriesTests(SynchronousTestCase):
         """
         Without a clock they wait as long as it takes.
         """
-        pending: PendingQueries[str] = PendingQueries(10, self.expired.append, None)
-        pending.add("one")
+        pending: PendingQueries = PendingQueries(10, self.expired.append, None)
+        pending.add("one", 0.0)
         self.assertEqual(len(pending), 1)
         pending.close()
         self.assertEqual((len(pending), self.expired), (0, ["one"]))
@@ -73,8 +73,8 @@ class PendingQueriesTests(SynchronousTestCase):
         when nobody is there.
         """
         self.assertIsNone(self.successResultOf(self.pending.whenEmpty()))
-        self.pending.add("one")
-        self.pending.add("two")
+        self.pending.add("one", self.clock.seconds())
+        self.pending.add("two", self.clock.seconds())
         told = self.pending.whenEmpty()
         self.pending.remove("one")
         self.assertNoResult(told)
@@ -85,7 +85,7 @@ class PendingQueriesTests(SynchronousTestCase):
         """
         Who doesn't want to know any more isn't told.
         """
-        self.pending.add("one")
+        self.pending.add("one", self.clock.seconds())
         told = self.pending.whenEmpty()
         told.cancel()
         self.failureResultOf(told, CancelledError)
@@ -95,7 +95,7 @@ class PendingQueriesTests(SynchronousTestCase):
         """
         Closing ends the time of all, and the timer.
         """
-        self.pending.add("one")
-        self.pending.add("two")
+        self.pending.add("one", self.clock.seconds())
+        self.pending.add("two", self.clock.seconds())
         self.pending.close()
         self.assertEqual((self.expired, self.clock.getDelayedCalls()), (["one", "two"], []))
