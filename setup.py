@@ -49,9 +49,9 @@ MODULES = """
     replay/listener resolvers/backoff resolvers/blocklist resolvers/cached resolvers/chain
     resolvers/forwarder resolvers/keptanswers resolvers/localrecords resolvers/memorycache
     resolvers/safesearch resolvers/search server/corridor server/exchange server/pending
-    server/reply upstream/coalesce upstream/datagram upstream/exchange upstream/message
-    upstream/ports upstream/reply upstream/routes upstream/watch upstream/wheel
-    wire/rewrite
+    server/reply upstream/attempt upstream/coalesce upstream/datagram upstream/exchange
+    upstream/message upstream/ports upstream/reply upstream/routes upstream/selection
+    upstream/waiter upstream/watch upstream/wheel wire/rewrite
 """
 """
 What a query that isn't answered from the replay store goes through. These are
@@ -82,7 +82,7 @@ def compiledModules():
         language_level=3,
         quiet=True,
         # What is written beside a name is for mypy; nothing is checked here.
-        compiler_directives={"binding": True, "annotation_typing": False},
+        compiler_directives={"binding": True, "annotation_typing": False, "nonecheck": True},
     )
     for extension in compiled:
         extension.optional = True

@@ -38,7 +38,7 @@ class Attempt:
     """
     One upstream being asked.
 
-    @ivar exchange: What for; gone when it is over.
+    @ivar exchange: What for; L{None} when it is over.
     @ivar place: The upstream's place in the group.
     @ivar asked: When, in seconds of the clock.
     @ivar deadline: When to give up.
@@ -79,12 +79,9 @@ class Attempt:
         self.carrier: Carrier | None = None
         self.plain = False
         self.sends = 0
-
-    # What only carriers set, once it is sent.
-    id: bytes
-    sent: bytes
-    message: bytes
-    via: Any
+        # What only carriers set, once it is sent.
+        self.id = self.sent = self.message = b""
+        self.via: Any = None
 
     @property
     def pending(self) -> bool:
@@ -110,7 +107,7 @@ class Attempt:
         exchange = self.exchange
         # The wheel holds on to the attempt for a while. It needn't hold on to
         # the exchange: thousands of dead ones are work for the collector.
-        del self.exchange
+        self.exchange = None  # type: ignore[assignment]
         exchange.replied(self, reply, now)
 
     def fail(self, kind: FailureKind, reason: str, now: float) -> None:
@@ -121,7 +118,7 @@ class Attempt:
         self.carrier = None
         self.standing.failed(kind, self.asked, now)
         exchange = self.exchange
-        del self.exchange
+        self.exchange = None  # type: ignore[assignment]
         exchange.failed(self, reason, now)
 
     def abandon(self) -> None:

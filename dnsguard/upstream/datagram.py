@@ -16,7 +16,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
@@ -49,7 +49,6 @@ GUESSES = 16
 _ONE_QUESTION = b"\0\1"
 
 
-@implementer(IUpstream)
 class DatagramUpstream:
     """
     One server, asked over UDP.
@@ -379,3 +378,7 @@ class DatagramUpstream:
                 seconds=FOLDING_SECONDS,
             )
         self._overStream(attempt)
+
+
+# Not as a decorator: none stands on a class that becomes an extension type.
+classImplements(DatagramUpstream, IUpstream)

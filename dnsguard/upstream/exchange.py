@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
 from twisted.logger import Logger
 from twisted.names import dns
 
@@ -60,7 +59,6 @@ NO_REACHABLE_AUTHORITY = 22
 NETWORK_ERROR = 23
 
 
-@attrs.frozen(eq=False)
 class Group:
     """
     Upstreams that share the queries for some names.
@@ -69,8 +67,11 @@ class Group:
     @ivar selector: Picks among them by place.
     """
 
-    upstreams: tuple[IUpstream, ...]
-    selector: Selector
+    __slots__ = ("selector", "upstreams")
+
+    def __init__(self, upstreams: tuple[IUpstream, ...], selector: Selector) -> None:
+        self.upstreams = upstreams
+        self.selector = selector
 
     @classmethod
     def of(cls, strategy: Strategy, upstreams: Sequence[IUpstream]) -> Group:
@@ -283,7 +284,8 @@ class Exchange:
         End it with what there is: all have been asked, or the time is up.
         """
         if self._fallback is not None:
-            self._finish(_answer(*self._fallback))
+            reply, upstream = self._fallback
+            self._finish(_answer(reply, upstream))
             return
         reason = self._reason or "no reply in time"
         # RFC 8914 §4.23-4.24: nobody was reached, or somebody failed on the way.

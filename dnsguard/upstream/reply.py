@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import NamedTuple
 
 from dnsguard.wire.edns import EDE_OPTION, EDNS, ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, Layout, MalformedMessage, readName, scan
@@ -52,7 +51,7 @@ class MalformedReply(ValueError):
     """
 
 
-class Reply(NamedTuple):
+class Reply:
     """
     What an upstream said.
 
@@ -63,10 +62,13 @@ class Reply(NamedTuple):
     @ivar edns: What its OPT record said, or L{None} if it had none.
     """
 
-    wire: bytes
-    layout: Layout
-    rCode: int
-    edns: EDNS | None
+    __slots__ = ("edns", "layout", "rCode", "wire")
+
+    def __init__(self, wire: bytes, layout: Layout, rCode: int, edns: EDNS | None) -> None:
+        self.wire = wire
+        self.layout = layout
+        self.rCode = rCode
+        self.edns = edns
 
     @property
     def authenticData(self) -> bool:

@@ -15,8 +15,6 @@ import enum
 import random
 from collections.abc import Callable, Sequence
 
-import attrs
-
 from dnsguard.histogram import Histogram
 
 __all__ = ["FailureKind", "Selector", "Standing", "Strategy"]
@@ -45,6 +43,10 @@ class Strategy(enum.Enum):
     PARALLEL = "parallel"
 
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_LOAD_BALANCE, _WEIGHTED = Strategy.LOAD_BALANCE, Strategy.WEIGHTED
+
+
 class FailureKind(enum.Enum):
     """
     Why an upstream gave no usable reply. The values are words for counters.
@@ -57,7 +59,6 @@ class FailureKind(enum.Enum):
     OVERLOAD = "overload"
 
 
-@attrs.define(eq=False)
 class Standing:
     """
     What one upstream has done, and how it is doing.
@@ -85,25 +86,42 @@ class Standing:
     @ivar times: How long usable replies took.
     """
 
-    backoff: float = 30.0
-    latency: float = START_LATENCY
-    backoffUntil: float = 0.0
-    lastReply: float = -1.0
-    plainUntil: float = 0.0
-    queries: int = 0
-    replies: int = 0
-    refusals: int = 0
-    failures: dict[FailureKind, int] = attrs.field(factory=lambda: dict.fromkeys(FailureKind, 0))
-    retransmissions: int = 0
-    late: int = 0
-    mismatched: int = 0
-    malformed: int = 0
-    caseChanged: int = 0
-    truncated: int = 0
-    plain: int = 0
-    reconnects: int = 0
-    unsent: int = 0
-    times: Histogram = attrs.field(factory=Histogram, repr=False)
+    __slots__ = (
+        "backoff",
+        "backoffUntil",
+        "caseChanged",
+        "failures",
+        "lastReply",
+        "late",
+        "latency",
+        "malformed",
+        "mismatched",
+        "plain",
+        "plainUntil",
+        "queries",
+        "reconnects",
+        "refusals",
+        "replies",
+        "retransmissions",
+        "times",
+        "truncated",
+        "unsent",
+    )
+
+    def __init__(
+        self, backoff: float = 30.0, latency: float = START_LATENCY, backoffUntil: float = 0.0
+    ) -> None:
+        self.backoff = backoff
+        self.latency = latency
+        self.backoffUntil = backoffUntil
+        self.lastReply = -1.0
+        self.plainUntil = 0.0
+        self.queries = self.replies = self.refusals = 0
+        self.failures = dict.fromkeys(FailureKind, 0)
+        self.retransmissions = self.late = self.unsent = 0
+        self.mismatched = self.malformed = self.caseChanged = 0
+        self.truncated = self.plain = self.reconnects = 0
+        self.times = Histogram()
 
     def replied(self, seconds: float, now: float) -> None:
         """
@@ -167,12 +185,6 @@ class Selector:
         self.standings = tuple(standings)
         self._random = random
         self._turn = -1
-        self._pick: Callable[[float, int, int], int | None] = {
-            Strategy.FAILOVER: self._inOrder,
-            Strategy.PARALLEL: self._inOrder,
-            Strategy.LOAD_BALANCE: self._inTurn,
-            Strategy.WEIGHTED: self._fastest,
-        }[strategy]
 
     def pick(self, now: float, tried: int = 0, last: int = -1) -> int | None:
         """
@@ -184,7 +196,13 @@ class Selector:
             left alone only when no other is left: the one that may come back
             first.
         """
-        place = self._pick(now, tried, last)
+        strategy = self.strategy
+        if strategy is _LOAD_BALANCE:
+            place = self._inTurn(now, tried, last)
+        elif strategy is _WEIGHTED:
+            place = self._fastest(now, tried)
+        else:
+            place = self._inOrder(now, tried)
         if place is None:
             return self._soonest(tried)
         standing = self.standings[place]
@@ -205,7 +223,7 @@ class Selector:
         soonest = self._soonest(0)
         return [] if soonest is None else [soonest]
 
-    def _inOrder(self, now: float, tried: int, last: int) -> int | None:
+    def _inOrder(self, now: float, tried: int) -> int | None:
         for place, standing in enumerate(self.standings):
             if standing.backoffUntil <= now and not tried >> place & 1:
                 return place
@@ -222,7 +240,7 @@ class Selector:
                 return place
         return None
 
-    def _fastest(self, now: float, tried: int, last: int) -> int | None:
+    def _fastest(self, now: float, tried: int) -> int | None:
         usable = [
             place
             for place, standing in enumerate(self.standings)

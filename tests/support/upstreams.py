@@ -5,6 +5,7 @@ Stand-ins for upstreams and their sockets, and replies to feed them with.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from dnsguard.interfaces import IUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.upstream.attempt import Attempt
 from dnsguard.upstream.exchange import Exchange, Group
-from dnsguard.upstream.ports import IDatagramReader, Port
+from dnsguard.upstream.ports import Port, PortPool
 from dnsguard.upstream.reply import Reply, readReply
 from dnsguard.upstream.selection import FailureKind, Standing, Strategy
 from dnsguard.wire.names import fromText
@@ -110,7 +111,10 @@ class FakeSocket:
     Takes datagrams, and gives the errors it is told to.
     """
 
+    numbers = itertools.count(1 << 20)
+
     def __init__(self) -> None:
+        self.number = next(self.numbers)
         self.sent: list[bytes] = []
         self.errors: list[OSError] = []
         self.received: list[bytes | OSError] = []
@@ -131,24 +135,24 @@ class FakeSocket:
         return first[:size]
 
     def fileno(self) -> int:
-        return id(self)
+        return self.number
 
     def close(self) -> None:
         self.isClosed = True
 
 
-class FakePorts:
+class FakePorts(PortPool):
     """
     One port, that every query leaves from.
     """
 
     def __init__(self) -> None:
+        super().__init__(Clock(), "192.0.2.53", 53, 1)
         self.socket = FakeSocket()
         self.port = Port(self.socket)  # type: ignore[arg-type]
-        self.ports = {1: self.port}
+        self.ports = {self.port.number: self.port}
         self.error: OSError | None = None
         self.closed = False
-        self.reader: IDatagramReader
 
     def draw(self, chance: int) -> Port:
         if self.error is not None:

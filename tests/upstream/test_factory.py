@@ -134,7 +134,7 @@ class UpstreamFactoryTests(SynchronousTestCase):
         made = self.factory.upstreamSet([spec("a", "192.0.2.1"), spec("b", "192.0.2.2")])
         (upstream, _) = made.upstreams
         assert isinstance(upstream, DatagramUpstream)
-        return upstream._ports.size, logged
+        return upstream.ports.size, logged
 
     def test_manyFiles(self) -> None:
         """
