@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from dnsguard.errors import ListenError
 from dnsguard.interfaces import IReplayStore
 from dnsguard.server.address import ListenAddress
+from dnsguard.server.burst import isAvailable
 from dnsguard.server.corridor import Corridor
 from dnsguard.server.counters import StreamCounters
 from dnsguard.server.datagram import DatagramListener
@@ -212,6 +213,7 @@ class ListenerService(Service):
             self._server,
             self._reactor,
             wildcard=address.isWildcard,
+            bursts=isAvailable(),
             replay=self._replay,
             now=None if self._replay is None else self._reactor.seconds,
         )
