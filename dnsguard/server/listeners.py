@@ -308,3 +308,4 @@ class ListenerService(Service):
             self.streams.abort()
         if self._crowd is not None:
             self._crowd.close()
+            self._crowd = None
