@@ -3,7 +3,8 @@
 The resolvers that dnsguard is measured beside, each as a forwarder with a cache.
 
 All are set up for the same work: one thread, one upstream on loopback, a cache
-large enough for the run, no validation, no logging of queries. A peer that
+large enough for the run, no validation, no logging of queries, and as many TCP
+connections and queries under way on each of them as the load makes. A peer that
 isn't on this machine is left out and named.
 """
 
@@ -83,6 +84,8 @@ server:
     so-sndbuf: 4m
     outgoing-range: 8192
     num-queries-per-thread: 4096
+    incoming-num-tcp: 1024
+    outgoing-num-tcp: 64
     msg-cache-size: 256m
     rrset-cache-size: 512m
     minimal-responses: yes
@@ -100,7 +103,7 @@ remote-control:
 def _dnsdist(folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "dnsdist.conf").write_text(
         f"""
-setLocal("127.0.0.1:{port}", {{reusePort=true}})
+setLocal("127.0.0.1:{port}", {{reusePort=true, maxInFlight=128}})
 newServer({{address="127.0.0.1:{upstream}", sockets=16, healthCheckMode="up"}})
 pc = newPacketCache(1000000, {{maxTTL=86400, minTTL=0, temporaryFailureTTL=0}})
 getPool(""):setCache(pc)
@@ -129,6 +132,8 @@ max-cache-entries=2000000
 max-packetcache-entries=1000000
 dont-query=
 max-mthreads=4096
+max-tcp-clients=1024
+max-concurrent-requests-per-tcp-connection=128
 """
     )
     return [f"--config-dir={folder}", "--daemon=no", "--disable-syslog=yes"]
@@ -166,6 +171,7 @@ options {{
     recursion yes;
     allow-query {{ any; }};
     recursive-clients 10000;
+    tcp-clients 1024;
     max-cache-size 512m;
     minimal-responses yes;
 }};

@@ -384,15 +384,42 @@ class IReplayStore(Interface):
 
     generation = Attribute("The number of the policy that entries are made under.")
 
-    def lookup(datagram, address, now):
+    def lookup(datagram, address, now, stream=False):
         """
         Find the finished reply to a request.
 
         @param datagram: The request's octets.
         @param address: The client's packed IP address, 4 or 16 octets.
         @param now: Seconds of the server's clock.
+        @param stream: Came it over a stream? Records say so.
         @return: The reply's octets, with the request's id and letter case and
             TTLs counted down, or L{None}: ask the chain.
+        """
+
+    def lookupAll(datagrams, addresses, now):
+        """
+        Find the finished replies to many requests that came over UDP. They
+        arrived together, and took as long as all of them.
+
+        @param datagrams: The requests' octets.
+        @param addresses: As many addresses of clients; see L{lookup}.
+        @return: The replies there are, in order; and the places of the requests
+            for which there is none, ascending.
+        """
+
+    def lookupStream(octets, start, address, now, most):
+        """
+        Find the finished replies to messages of a stream, each with its length
+        before it (RFC 1035 §4.2.2), up to the first that isn't whole or has
+        none.
+
+        @param octets: What has come, as C{bytes} or C{bytearray}.
+        @param start: Where the first message's length is.
+        @param address: As L{lookup} has it.
+        @param most: When there are as many octets of replies, 65536 at most,
+            no more are looked for.
+        @return: Where the first message's length is that isn't answered; the
+            replies, each with its length before it; and how many there are.
         """
 
     def remember(datagram, reply, facts, seconds, now):
@@ -400,7 +427,9 @@ class IReplayStore(Interface):
         Keep a finished reply.
 
         @param datagram: The request it answers.
-        @param reply: The reply's octets, as sent over UDP and not truncated.
+        @param reply: The reply's octets, as they are to be sent over UDP, and
+            not truncated. One that its sender couldn't take over UDP isn't
+            kept.
         @param facts: A L{dnsguard.replay.entry.ReplayedAnswer}. One that doesn't
             name its view, or names another policy's generation than the
             present one, isn't kept.

@@ -13,9 +13,10 @@
  */
 #include <assert.h>
 
+#include "stream.h"
 #include "writer.h"
 
-enum { STEPS = 64 };
+enum { STEPS = 64, ROOM = 3 * (DG_LIMIT_MAX + DG_STREAM_PREFIX) };
 
 /* What must be true of any eligible request. */
 static void checkRequest(const uint8_t *message, size_t size, const dg_request *request) {
@@ -55,6 +56,47 @@ static void checkReplay(const uint8_t *out, dg_entry *entry, const uint8_t *mess
     for (int i = 0; i < entry->replySize; i++) assert(dg_lower(copy[i]) == dg_lower(kept[i]));
 }
 
+/* Answer octets as if they were a stream, from memory of exactly their size and
+ * into memory of exactly what there is room for. */
+static dg_talk talkTo(dg_table *table, const uint8_t *octets, size_t size, uint8_t *out,
+                      int64_t now) {
+    static const uint8_t client[4] = {192, 0, 2, 1};
+    dg_talk talk = dg_answerStream(table, &table->readers[0], octets, size, client,
+                                   sizeof client, out, ROOM, now);
+    dg_record records[8];
+    size_t read = 0, written = 0;
+    assert(talk.read <= size && talk.written <= ROOM && talk.misses <= 1);
+    for (uint64_t i = 0; i < talk.hits; i++) {
+        assert(!memcmp(octets + read + 2, out + written + 2, 2));
+        read += DG_STREAM_PREFIX + dg_u16(octets + read);
+        written += DG_STREAM_PREFIX + dg_u16(out + written);
+    }
+    assert(read == talk.read && written == talk.written);
+    while (dg_take(&table->readers[0].ring, records, 8)) assert(records[0].transport == 1);
+    return talk;
+}
+
+/* An entry is what the same request gets over a stream as well, twice if it asks
+ * twice; what follows is neither read nor answered. */
+static void checkStream(dg_table *table, dg_entry *entry, const uint8_t *message, size_t size,
+                        const uint8_t *reply, int64_t now) {
+    size_t one = DG_STREAM_PREFIX + size;
+    uint8_t *octets = malloc(2 * one + 1), *out = malloc(ROOM);
+    dg_talk talk;
+    for (int i = 0; i < 2; i++) {
+        octets[i * one] = (uint8_t)(size >> 8);
+        octets[i * one + 1] = (uint8_t)size;
+        memcpy(octets + i * one + DG_STREAM_PREFIX, message, size);
+    }
+    octets[2 * one] = 0;
+    talk = talkTo(table, octets, 2 * one + 1, out, now);
+    assert(talk.hits == 2 && talk.read == 2 * one && !talk.misses);
+    assert(talk.written == 2 * (DG_STREAM_PREFIX + (size_t)entry->replySize));
+    assert(!memcmp(out + DG_STREAM_PREFIX, reply, entry->replySize));
+    free(octets);
+    free(out);
+}
+
 static void step(dg_table *table, uint8_t action, const uint8_t *octets, size_t size,
                  int64_t *now) {
     uint8_t *message = malloc(size ? size : 1), reply[2 * DG_LIMIT_MAX];
@@ -78,10 +120,17 @@ static void step(dg_table *table, uint8_t action, const uint8_t *octets, size_t 
             uint8_t *out = malloc((size_t)table->fullLimit);
             dg_replay(out, entry, message, &request, *now);
             checkReplay(out, entry, message);
+            /* The client that streams are from sees the view with the number 0. */
+            if (!(action >> 6)) checkStream(table, entry, message, first, out, *now);
             free(out);
         }
         if (action & 8)
             dg_forgetName(table, request.key, (size_t)request.questionEnd - DG_HEADER - 4);
+    }
+    if (action & 4) {
+        uint8_t *out = malloc(ROOM);
+        talkTo(table, message, size, out, *now);
+        free(out);
     }
     free(message);
     *now += (int64_t)(action & 0x30) << 25;
@@ -97,6 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dg_table *table = dg_newTable(1 + (size ? data[0] % 16 : 0), 1 << 16, 1232, keys);
     int64_t now = 1000000000;
     dg_link *link;
+    if (!dg_join(table, 4)) abort();
     for (int i = 0; i < STEPS && size >= 3; i++) {
         uint8_t action = data[0];
         size_t length = (size_t)dg_u16(data + 1) % 1500;

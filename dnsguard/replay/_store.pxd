@@ -9,6 +9,19 @@ cdef extern from "<time.h>" nogil:
     clockid_t CLOCK_MONOTONIC
 
 
+cdef extern from "stream.h" nogil:
+    ctypedef struct dg_talk:
+        size_t read
+        size_t written
+        uint64_t hits
+        uint64_t misses
+
+    dg_talk dg_answerStream(
+        dg_table *, dg_reader *, const uint8_t *, size_t, const uint8_t *, size_t, uint8_t *,
+        size_t, int64_t
+    )
+
+
 cdef extern from "writer.h" nogil:
     enum:
         DG_READERS
@@ -121,6 +134,7 @@ cdef class CompiledReplayStore:
     cdef list departed, leaving
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
+    cdef uint8_t *replies
     cdef dg_reader *join(self) except NULL
     cdef dg_entry *find(
         self, const uint8_t *octets, size_t size, bytes address, int64_t at,

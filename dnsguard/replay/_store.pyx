@@ -11,9 +11,10 @@ All methods are for the reactor thread.
 
 import os
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -30,6 +31,7 @@ cdef enum:
     SWEPT_BY_DRAIN = 4096
     SWEPT_WITH_EACH = 32
     LET_GO_BY_DRAIN = 4096
+    STREAM_MOST = 1 << 16
 
 cdef int64_t SECOND = 1000000000
 cdef uint64_t drainLimit = DRAIN_LIMIT
@@ -110,6 +112,9 @@ cdef class CompiledReplayStore:
         self.departed = []
         self.leaving = []
         self.reader = self.join()
+        self.replies = <uint8_t *>malloc(STREAM_MOST + LIMIT_MAX + 2)
+        if self.replies == NULL:
+            raise MemoryError
 
     def __dealloc__(self):
         # Listeners hold a reference to this store, so no reader is left.
@@ -118,6 +123,7 @@ cdef class CompiledReplayStore:
             for i in range(self.table.numbersUsed):
                 Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
+        free(self.replies)
 
     cdef dg_reader *join(self) except NULL:
         """
@@ -165,6 +171,49 @@ cdef class CompiledReplayStore:
         record.arrived = dg_clock(CLOCK_REALTIME) - record.took
         dg_note(&self.reader.ring, &record, 1)
         return reply
+
+    def lookupAll(self, datagrams, addresses, double now):
+        """
+        Find the finished replies to many requests. See
+        L{dnsguard.interfaces.IReplayStore.lookupAll}.
+        """
+        replies = []
+        missed = []
+        for datagram, address in zip(datagrams, addresses, strict=True):
+            reply = self.lookup(datagram, address, now)
+            if reply is None:
+                missed.append(len(replies) + len(missed))
+            else:
+                replies.append(reply)
+        return replies, missed
+
+    def lookupStream(
+        self, octets, Py_ssize_t start, bytes address not None, double now, Py_ssize_t most
+    ):
+        """
+        Find the finished replies to messages of a stream. See
+        L{dnsguard.interfaces.IReplayStore.lookupStream}.
+        """
+        cdef Py_buffer buffer
+        cdef dg_talk talk
+        cdef size_t room = min(max(most, <Py_ssize_t>1), <Py_ssize_t>STREAM_MOST)
+        # The last one may go beyond.
+        room += self.table.fullLimit + 1
+        PyObject_GetBuffer(octets, &buffer, PyBUF_SIMPLE)
+        if not 0 <= start <= buffer.len:
+            PyBuffer_Release(&buffer)
+            raise ValueError(f"{start} isn't within the octets")
+        talk = dg_answerStream(
+            self.table, self.reader, <const uint8_t *>buffer.buf + start, buffer.len - start,
+            <const uint8_t *>PyBytes_AS_STRING(address), len(address), self.replies, room,
+            <int64_t>(now * 1e9),
+        )
+        PyBuffer_Release(&buffer)
+        return (
+            start + talk.read,
+            PyBytes_FromStringAndSize(<char *>self.replies, talk.written),
+            talk.hits,
+        )
 
     cdef dg_entry *find(
         self, const uint8_t *octets, size_t size, bytes address, int64_t at,

@@ -107,10 +107,17 @@ class KeptReply:
         if self.ttls is None or not self.born <= now < self.expires:
             return False
         age = int(now - self.born)
-        body = bytearray(self.body or self._lowerBody())
-        for offset, seconds in self.ttls:
-            _TTL.pack_into(body, offset, max(0, seconds - age))
-        self.body = bytes(body)
+        body = self.body or self._lowerBody()
+        if len(self.ttls) == 1:
+            # Nearly all have one record, and this is done for each second.
+            ((offset, seconds),) = self.ttls
+            left = seconds - age if seconds > age else 0
+            self.body = body[:offset] + left.to_bytes(4, "big") + body[offset + 4 :]
+        else:
+            changed = bytearray(body)
+            for offset, seconds in self.ttls:
+                _TTL.pack_into(changed, offset, max(0, seconds - age))
+            self.body = bytes(changed)
         self.since = self.born + age
         self.turns = min(self.since + 1, self.expires)
         return True

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import Any
 
@@ -34,6 +34,9 @@ Records that one call of C{drain} gives at most, lest the reactor stall after it
 was busy elsewhere, and what is made of them be large; the rest is given by the
 next calls.
 """
+
+STREAM_MOST = 65536
+"""Octets of replies after which no more are looked for on one stream."""
 
 LONGEST = 7 * 86400.0
 """Seconds that an entry is kept at most."""
@@ -65,6 +68,15 @@ def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int
     ]:
         if not least <= value <= most:
             raise ValueError(f"{name} {value} is not from {least} to {most}")
+
+
+def _since(arrived: int) -> int:
+    """
+    Nanoseconds that have passed, as a record has them.
+    """
+    took = time_ns() - arrived
+    # 0 if somebody has set the clock meanwhile.
+    return took if 0 <= took <= 0xFFFFFFFF else 0
 
 
 @implementer(IReplayStore)
@@ -143,12 +155,69 @@ class PythonReplayStore:
             entry.touched = entry.visited = True
             self._touched.append(entry)
         tail = b"\1" + place[1][1:] if stream else place[1]
-        took = time_ns() - arrived
-        if not 0 <= took <= 0xFFFFFFFF:
-            # Somebody has set the clock meanwhile.
-            took = 0
-        log.append(_SHARED.pack(arrived, entry.number, took, len(reply), tail))
+        log.append(_SHARED.pack(arrived, entry.number, _since(arrived), len(reply), tail))
         return reply
+
+    def lookupAll(
+        self, datagrams: Sequence[bytes], addresses: Sequence[bytes], now: float
+    ) -> tuple[list[bytes], list[int]]:
+        """
+        Find the finished replies to many requests. See
+        L{IReplayStore.lookupAll}.
+        """
+        arrived = time_ns()
+        places = self._places
+        replies: list[bytes] = []
+        missed: list[int] = []
+        noted: list[tuple[int, bytes]] = []
+        for datagram, address in zip(datagrams, addresses, strict=True):
+            place = places.get(address) or self._place(address)
+            entry = place[0].get(datagram[2:])
+            if entry is not None and (entry.since <= now < entry.turns or entry.turn(now)):
+                replies.append(datagram[:2] + entry.body)
+            else:
+                entry, reply = self._read(datagram, place, now)
+                if entry is None:
+                    missed.append(len(replies) + len(missed))
+                    continue
+                replies.append(reply)
+            if not entry.touched:
+                entry.touched = entry.visited = True
+                self._touched.append(entry)
+            noted.append((entry.number, place[1]))
+        self._misses += len(missed)
+        took = _since(arrived)
+        room = max(0, self._ringSize - len(self._log))
+        self._dropped += max(0, len(noted) - room)
+        pack = _SHARED.pack
+        self._log += [
+            pack(arrived, number, took, len(reply), tail)
+            for (number, tail), reply in zip(noted[:room], replies, strict=False)
+        ]
+        return replies, missed
+
+    def lookupStream(
+        self, octets: bytes | bytearray, start: int, address: bytes, now: float, most: int
+    ) -> tuple[int, bytes, int]:
+        """
+        Find the finished replies to messages of a stream. See
+        L{IReplayStore.lookupStream}.
+        """
+        parts: list[bytes] = []
+        written, size = 0, len(octets)
+        most = min(max(most, 1), STREAM_MOST)
+        while written < most:
+            body = start + 2
+            end = body + int.from_bytes(octets[start:body], "big")
+            if size < body or size < end:
+                break
+            reply = self.lookup(bytes(octets[body:end]), address, now, True)
+            if reply is None:
+                break
+            parts += (len(reply).to_bytes(2, "big"), reply)
+            written += 2 + len(reply)
+            start = end
+        return start, b"".join(parts), len(parts) // 2
 
     def _place(self, address: bytes) -> _Place:
         """

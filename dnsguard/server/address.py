@@ -14,7 +14,7 @@ import socket
 
 import attrs
 
-__all__ = ["InvalidAddress", "ListenAddress", "pack", "unpack"]
+__all__ = ["InvalidAddress", "ListenAddress", "pack", "unmapped", "unpack"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv4 address begins that came through an IPv6 socket (RFC 4291 §2.5.5.2)."""
@@ -39,7 +39,14 @@ def pack(host: str) -> bytes:
         packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     except OSError:
         return b""
-    return packed[12:] if packed.startswith(_MAPPED) else packed
+    return unmapped(packed)
+
+
+def unmapped(packed: bytes) -> bytes:
+    """
+    A packed address without the mapping of IPv4 into IPv6, if it has it.
+    """
+    return packed[12:] if len(packed) == 16 and packed.startswith(_MAPPED) else packed
 
 
 def unpack(address: bytes) -> str:

@@ -32,7 +32,10 @@ from dnsguard.wire.layout import HEADER_SIZE
 if TYPE_CHECKING:
     from dnsguard.server.stream import StreamFactory
 
-__all__ = ["StreamProtocol", "Wait"]
+__all__ = ["MOST_REPLAYED", "StreamProtocol", "Wait"]
+
+MOST_REPLAYED = 32768
+"""Octets of replayed replies after which it is seen whether the client reads them."""
 
 _PREFIX = 2
 """Octets of the length before each message (RFC 1035 §4.2.2)."""
@@ -186,6 +189,9 @@ class StreamProtocol(Protocol, TimeoutMixin):
         self._processing = True
         start, size = 0, len(self._buffer)
         while not (self._closing or self._stalled or self._full):
+            start, more = self._replay(start)
+            if more:
+                continue
             body = start + _PREFIX
             end = body + int.from_bytes(self._buffer[start:body], "big")
             if size >= body and end - body < HEADER_SIZE:
@@ -200,6 +206,19 @@ class StreamProtocol(Protocol, TimeoutMixin):
         del self._buffer[:start]
         self._processing = False
         return start > 0
+
+    def _replay(self, start: int) -> tuple[int, bool]:
+        """
+        Write the replies that the replay store has for the next messages, all
+        at once.
+
+        @return: Where the first message is that it has none for; and whether
+            it may have one, there having been too many.
+        """
+        end, replies = self.factory.lookUp(self._buffer, start, self.address)
+        if replies:
+            self.transport.write(replies)
+        return end, len(replies) >= MOST_REPLAYED
 
     @property
     def _full(self) -> bool:

@@ -61,7 +61,7 @@ _REFUSALS = {Verdict.FORMERR: dns.EFORMAT, Verdict.NOTIMP: dns.ENOTIMP}
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _ADMIT, _DROP, _MINIMAL = Verdict.ADMIT, Verdict.DROP, Verdict.MINIMAL
 _UPSTREAM = Outcome.UPSTREAM
-_UDP = Transport.UDP
+_REPLAYED = (Transport.UDP, Transport.TCP)
 
 _ASKED = (_ADMIT, _MINIMAL, Verdict.REFUSED)
 """What is a query to the observers, if not always to the chain."""
@@ -489,7 +489,7 @@ class Corridor:
         next query at once, and is kept.
         """
         query = exchange.query
-        if query.transport is not _UDP or exchange.answering is not None:
+        if query.transport not in _REPLAYED or exchange.answering is not None:
             return
         if self._policies is not None and self._policies.current is not exchange.policy:
             return

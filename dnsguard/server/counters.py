@@ -59,6 +59,8 @@ class StreamCounters:
     @ivar broken: Connections closed for sending what is no request.
     @ivar paused: Times that a client had to wait for having too many queries
         under way.
+    @ivar replayed: Queries answered from the replay store.
+    @ivar lookupErrors: Times that the replay store failed.
     """
 
     accepted: int = 0
@@ -69,6 +71,8 @@ class StreamCounters:
     stalled: int = 0
     broken: int = 0
     paused: int = 0
+    replayed: int = 0
+    lookupErrors: int = 0
 
 
 @attrs.define

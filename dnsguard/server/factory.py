@@ -116,7 +116,7 @@ class GuardServerFactory(Corridor, server.DNSServerFactory):
             limits=limits,
             wallClock=wallClock,
         )
-        self.streams = StreamFactory(self, Transport.TCP, streams, clock)
+        self.streams = StreamFactory(self, Transport.TCP, streams, clock, replay)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """

@@ -29,6 +29,7 @@ from twisted.logger import Logger
 
 from dnsguard.errors import ListenError
 from dnsguard.interfaces import IReplayStore
+from dnsguard.server import burst, crowd
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import Corridor
 from dnsguard.server.counters import StreamCounters
@@ -135,6 +136,7 @@ class ListenerService(Service):
         self._bound: list[tuple[ListenAddress, socket.socket]] = []
         self._datagrams: list[UDPListener] = []
         self._ports: list[IListeningPort] = []
+        self._crowd: crowd.Crowd | None = None
 
     # Starting.
 
@@ -212,6 +214,7 @@ class ListenerService(Service):
             self._server,
             self._reactor,
             wildcard=address.isWildcard,
+            bursts=burst.isAvailable(),
             replay=self._replay,
             now=None if self._replay is None else self._reactor.seconds,
         )
@@ -225,6 +228,10 @@ class ListenerService(Service):
         assert self.streams is not None
         port = self._reactor.adoptStreamPort(bound.fileno(), address.family, self.streams)
         self._ports.append(port)
+        if self._crowd is None and crowd.isAvailable():
+            self._crowd = crowd.Crowd(self._reactor)
+        if self._crowd is not None:
+            self._crowd.serve(port)
         # The reactor works on a duplicate.
         bound.close()
 
@@ -299,3 +306,6 @@ class ListenerService(Service):
             listener.close()
         if self.streams is not None:
             self.streams.abort()
+        if self._crowd is not None:
+            self._crowd.close()
+            self._crowd = None

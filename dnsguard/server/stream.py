@@ -9,16 +9,21 @@ bounded, in all and for each client network.
 
 from __future__ import annotations
 
+from time import monotonic
+
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
 
+from dnsguard.interfaces import IReplayStore
 from dnsguard.query import Transport
 from dnsguard.server.address import pack
-from dnsguard.server.connection import StreamProtocol, Wait
+from dnsguard.server.connection import MOST_REPLAYED, StreamProtocol, Wait
 from dnsguard.server.counters import StreamCounters
 from dnsguard.server.door import RequestDoor
+from dnsguard.throttle import Throttle
 
 __all__ = ["StreamFactory", "StreamLimits"]
 
@@ -59,6 +64,7 @@ class StreamFactory(ServerFactory):
     """
 
     noisy = False
+    log = Logger()
 
     def __init__(
         self,
@@ -66,9 +72,11 @@ class StreamFactory(ServerFactory):
         transport: Transport,
         limits: StreamLimits | None = None,
         clock: IReactorTime | None = None,
+        replay: IReplayStore | None = None,
     ) -> None:
         """
         @param limits: What streams may take; L{None} for the defaults.
+        @param replay: Where finished replies may be found.
         """
         self.door = door
         self.transport = transport
@@ -76,6 +84,9 @@ class StreamFactory(ServerFactory):
         self.clock = clock
         self.counters = StreamCounters()
         self.connections: set[StreamProtocol] = set()
+        self._replay = replay
+        self._now = monotonic if clock is None else clock.seconds
+        self._throttle = Throttle(now=self._now)
         self._perNetwork: dict[bytes, int] = {}
         self._waiters: list[Deferred[None]] = []
 
@@ -92,6 +103,29 @@ class StreamFactory(ServerFactory):
             return None
         self.counters.accepted += 1
         return StreamProtocol(self, address)
+
+    def lookUp(self, octets: bytearray, start: int, address: bytes) -> tuple[int, bytes]:
+        """
+        Look into the replay store for replies to the messages that begin at
+        C{start}; see L{IReplayStore.lookupStream}. One that is broken costs
+        time, not answers.
+
+        @return: Where the first message is that isn't answered, and the replies.
+        """
+        if self._replay is None:
+            return start, b""
+        try:
+            end, replies, count = self._replay.lookupStream(
+                octets, start, address, self._now(), MOST_REPLAYED
+            )
+        except Exception:
+            self.counters.lookupErrors += 1
+            times = self._throttle.allows()
+            if times:
+                self.log.failure("the replay store failed ({times} times)", times=times)
+            return start, b""
+        self.counters.replayed += count
+        return end, replies
 
     def connected(self, protocol: StreamProtocol) -> None:
         """

@@ -128,6 +128,11 @@ SERVER = (
         ("result",),
     ),
     Metric.counter(
+        "dnsguard_tcp_replayed_total",
+        "Queries over TCP answered from the replay store.",
+        lambda guard: guard.server.streams.counters.replayed,
+    ),
+    Metric.counter(
         "dnsguard_tcp_closed_total",
         "TCP connections that we closed: idle, slow to send a message, stalled in taking"
         " replies, or broken by what is no request.",
