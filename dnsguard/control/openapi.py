@@ -21,6 +21,7 @@ COMMON = {
     401: "A token is needed, or the one shown is wrong or has expired.",
     403: "The token's role isn't enough.",
     413: "The body is too large.",
+    414: "The path, with what stands behind the question mark, is too long.",
     415: "The body isn't JSON.",
     429: "Too often; ``Retry-After`` says when to come back.",
 }
@@ -122,4 +123,6 @@ def _applies(route: Route, status: int) -> bool:
         return route.body is not None
     if status == 429:
         return bool(route.period) or route.role is not Role.NOBODY
+    if status == 414:
+        return bool(route.query or route.parameters)
     return bool(route.body is not None or route.query or route.parameters)
