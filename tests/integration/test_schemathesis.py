@@ -241,20 +241,16 @@ class SchemathesisTests(SynchronousTestCase):
         for number in range(60):
             session = requests.Session()
             session.mount("http://", FromAddress(f"127.0.1.{number + 1}"))
+            if number % 6 == 0:
+                # Those are shut out before long, and others aren't because of them.
+                session.headers["X-Auth-Token"] = "x"
             sessions.append(session)
-        wrong: list[dict[str, str]] = [
-            {},
-            {},
-            {"X-Auth-Token": "x"},
-            {"Authorization": "Bearer x"},
-        ]
         sent = 0
 
         def send(case: Any) -> Any:
             nonlocal sent
             sent += 1
-            session = sessions[sent // 4 % len(sessions)]
-            response = case.call(base_url=self.url, session=session, headers=wrong[sent % 4])
+            response = case.call(base_url=self.url, session=sessions[sent % len(sessions)])
             case.validate_response(response, checks=[not_a_server_error])
             return response
 
