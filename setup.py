@@ -199,6 +199,7 @@ setup(
             "docutils>=0.20",
             "Pygments>=2.17",
             "hypothesis>=6.100",
+            "schemathesis>=4.20",
             "mypy>=1.10",
             "mypy-zope>=1.0",
             "ruff>=0.6",

@@ -27,6 +27,7 @@ from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
 from dnsguard.observers.errorlog import ErrorFile, ErrorLog
 from dnsguard.services.applog import ApplicationLogService
+from dnsguard.services.collector import undisturbed
 from dnsguard.services.errorlog import ErrorLogService
 from dnsguard.services.reload import Apply, ReloadService
 
@@ -161,7 +162,7 @@ def makeService(
     else:
         errors.publisher = globalLogPublisher
     errors.setServiceParent(top)
-    again = partial(load, source, environ)
+    again = partial(undisturbed, load, source, environ)
     pool = reactor.getThreadPool()
     ReloadService(again, apply, reactor, pool, source, environ).setServiceParent(top)
     resolver.setServiceParent(top)

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from dnsguard.caching.statistics import TierCounts
 from dnsguard.errors import StoreError
+from dnsguard.interfaces import IAnswerStore
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 from dnsguard.services.cacheclear import CacheClear
 
@@ -36,6 +37,14 @@ class GuardCaches:
         L0, if there is one.
         """
         return self._guard.caches.memory
+
+    @property
+    def shared(self) -> IAnswerStore | None:
+        """
+        L1, if there is one.
+        """
+        redis = self._guard.redis
+        return None if redis is None else redis.store
 
     @property
     def clearing(self) -> CacheClear:

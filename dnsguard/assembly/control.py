@@ -47,6 +47,7 @@ from dnsguard.control.tokens import TokenFile
 from dnsguard.control.upstreams import Listed, UpstreamFamily
 from dnsguard.errors import StoreError
 from dnsguard.services.blocklists import SourceState
+from dnsguard.services.collector import undisturbed
 from dnsguard.services.reload import Outcome, ReloadService
 
 if TYPE_CHECKING:
@@ -130,6 +131,12 @@ class _Room:
         pool = self.reactor.getThreadPool()
         return deferToThreadPool(self.reactor, pool, function, *arguments)
 
+    def undisturbed(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """
+        The same for one that makes very many objects.
+        """
+        return self.inThread(undisturbed, function, *arguments)
+
     @property
     def reload(self) -> ReloadService:
         """
@@ -204,8 +211,10 @@ def families(room: _Room) -> Iterator[Family]:
         reactor,
     )
     history = History(room.folder / "history", lambda: guard.config.control.historySize)
-    editor = ConfigEditor(room.origin, problemsOf, room.attempt, history, room.inThread, room.now)
-    yield ConfigFamily(editor, room.origin, room.inThread)
+    editor = ConfigEditor(
+        room.origin, problemsOf, room.attempt, history, room.undisturbed, room.now
+    )
+    yield ConfigFamily(editor, room.origin, room.undisturbed)
     yield PeopleFamily(editor, lambda: guard.config)
     yield AccessFamily(
         room.authenticator,

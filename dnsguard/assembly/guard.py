@@ -53,12 +53,13 @@ from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
-from dnsguard.services.collector import CollectorService
+from dnsguard.services.collector import CollectorService, undisturbed
 from dnsguard.services.gate import GateService
 from dnsguard.services.heap import tuneHeap
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
+from dnsguard.services.threads import takeTurns
 
 __all__ = ["Guard", "makeService", "problemsOf"]
 
@@ -271,7 +272,7 @@ class Guard(MultiService):
 
     async def _make(self, config: Config, lists: BlockLists) -> Policy:
         making: Deferred[tuple[Policy, list[PolicyError]]]
-        making = self._inThread(makePolicy, config, lists.domains, self._now())
+        making = self._inThread(undisturbed, makePolicy, config, lists.domains, self._now())
         policy, rejected = await making
         self._complain(rejected)
         return policy
@@ -421,6 +422,7 @@ def makeService(config: Config, reactor: Any) -> Guard:
         wrong with it.
     """
     tuneHeap()
+    takeTurns()
     try:
         return Guard(config, reactor)
     except (PolicyError, InvalidPolicy):

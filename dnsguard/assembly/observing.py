@@ -6,14 +6,19 @@ What of logs, traces and profiles the control API works with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.assembly.metrics.parts import sibling
 from dnsguard.control.debugging import DebugFamily
 from dnsguard.control.errors import ErrorFamily
 from dnsguard.control.metrics import MetricsFamily
+from dnsguard.errors import PolicyError
 from dnsguard.observers.trace import TraceEvent
+from dnsguard.policy.clients import Network, parseNetwork
+from dnsguard.policy.problems import nearest
+from dnsguard.policy.snapshot import DEFAULT_GROUP
 from dnsguard.services.heapwatch import HeapWatch
 from dnsguard.services.pyspy import NativeSampler
 from dnsguard.services.reactorstate import reactorState
@@ -21,9 +26,10 @@ from dnsguard.services.sampler import Sampler
 
 if TYPE_CHECKING:
     from dnsguard.assembly.guard import Guard
+    from dnsguard.config.model import Config
     from dnsguard.observers.trace import Tracer
 
-__all__ = ["Levels", "Tracing", "debugFamily", "errorFamily", "metricsFamily"]
+__all__ = ["Levels", "Tracing", "debugFamily", "errorFamily", "metricsFamily", "networksOf"]
 
 _errors = sibling("errors")
 _log = sibling("applog")
@@ -64,8 +70,12 @@ class Tracing:
 
     words: Sequence[str] = tuple(event.value for event in TraceEvent)
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, config: Callable[[], Config]) -> None:
+        """
+        @param config: Gives what is in force: who is called what.
+        """
         self._tracer = tracer
+        self._config = config
 
     def traced(self) -> list[str]:
         """
@@ -74,11 +84,40 @@ class Tracing:
         events = self._tracer.rule.events
         return [event.value for event in TraceEvent if event in events]
 
-    def trace(self, events: Iterable[str], clients: list[bytes], names: list[bytes]) -> None:
+    def trace(
+        self, events: Iterable[str], clients: list[str], names: list[bytes], groups: list[str]
+    ) -> None:
         """
         Trace these from now on, and nothing else.
+
+        @raise PolicyError: There is no such client or group.
         """
-        self._tracer.trace(map(TraceEvent, events), clients, names)
+        config = self._config()
+        known = {DEFAULT_GROUP, *(group.id for group in config.clientGroups)}
+        for group in groups:
+            if group not in known:
+                raise PolicyError("groups", f"no such group: {group!r}{nearest(group, known)}")
+        networks = [network for client in clients for network in networksOf(client, config)]
+        self._tracer.trace(map(TraceEvent, events), networks, names, groups)
+
+
+def networksOf(client: str, config: Config) -> list[Network]:
+    """
+    Say which addresses somebody means.
+
+    @param client: An address, a network, or the name of a client.
+    @raise PolicyError: Nobody is called so.
+    """
+    with suppress(ValueError):
+        return [parseNetwork(client.partition("%")[0])]
+    named = [each for each in config.clientIdentification.clients if each.name]
+    found = [parseNetwork(each.ip) for each in named if each.name.lower() == client.lower()]
+    if not found:
+        near = nearest(client, {each.name for each in named})
+        raise PolicyError(
+            "clients", f"no address, no network, and no client's name: {client!r}{near}"
+        )
+    return found
 
 
 def errorFamily(guard: Guard) -> ErrorFamily:
@@ -90,7 +129,9 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer))
+    return ErrorFamily(
+        entries, Levels(guard), Tracing(guard.observers.tracer, lambda: guard.config)
+    )
 
 
 def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:

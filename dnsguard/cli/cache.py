@@ -16,6 +16,12 @@ from dnsguard.cli.output import count, table, writeJSON
 
 __all__ = ["cache"]
 
+_UNSEARCHED = {
+    "away": "Redis can't be asked at the moment",
+    "not_below": "what Redis holds of names below isn't shown",
+}
+"""What is said of a shared cache that wasn't looked into."""
+
 
 @click.group()
 def cache() -> None:
@@ -31,9 +37,9 @@ def cache() -> None:
 @click.pass_context
 def get(context: click.Context, api: API, asJSON: bool, name: str, suffix: bool) -> None:
     """
-    Show what the cache in memory holds of NAME.
+    Show what the caches hold of NAME: l0 in the process, l1 shared by Redis.
 
-    Ends with 1 if it holds nothing.
+    Ends with 1 if they hold nothing.
     """
     found = api.get("/cache/entries", name=name, **({"below": "true"} if suffix else {}))
     entries = found["entries"]
@@ -41,9 +47,10 @@ def get(context: click.Context, api: API, asJSON: bool, name: str, suffix: bool)
         writeJSON(found)
     elif entries:
         table(
-            ("name", "type", "rcode", "ttl", "age", "octets", "upstream"),
+            ("cache", "name", "type", "rcode", "ttl", "age", "octets", "upstream"),
             (
                 (
+                    entry["tier"],
                     entry["name"],
                     entry["type"],
                     entry["rcode"],
@@ -54,12 +61,14 @@ def get(context: click.Context, api: API, asJSON: bool, name: str, suffix: bool)
                 )
                 for entry in entries
             ),
-            numbers=(3, 4, 5),
+            numbers=(4, 5, 6),
         )
         if found.get("truncated"):
             click.echo("there are more", err=True)
     else:
         click.echo("nothing is held of it", err=True)
+    if not asJSON and found["l1"] in _UNSEARCHED:
+        click.echo(_UNSEARCHED[found["l1"]], err=True)
     context.exit(Exit.FINE if entries else Exit.NEGATIVE)
 
 

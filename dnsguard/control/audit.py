@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dnsguard.control.route import Caller
+from dnsguard.control.route import Caller, Role
 
 __all__ = ["AuditLog"]
 
@@ -35,7 +35,7 @@ MAX_SHOWN = 500
 
 _UNHEARD = (401, 404, 405, 429)
 """Statuses of those who weren't listened to: anybody can make as many of them
-as they like."""
+as they like, and those who matter would be pushed out of the file."""
 
 
 class AuditLog:
@@ -71,7 +71,8 @@ class AuditLog:
         """
         Note that something was done, or tried.
         """
-        if status in _UNHEARD:
+        unknown = caller.role is Role.NOBODY and status >= 400
+        if unknown or status in _UNHEARD:
             return
         when = self._now()
         entry = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 from twisted.names import dns
 
@@ -27,9 +27,12 @@ from dnsguard.control.schema import (
     record,
     text,
     truth,
+    word,
 )
+from dnsguard.errors import StoreError
+from dnsguard.interfaces import IAnswerStore
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
-from dnsguard.wire.mnemonics import className, rCodeName, typeName
+from dnsguard.wire.mnemonics import TYPES, className, rCodeName, typeName
 from dnsguard.wire.names import isAtOrBelow, toText
 
 __all__ = ["CacheFamily", "CacheState", "Clearer"]
@@ -61,6 +64,12 @@ class CacheState(Protocol):
     def memory(self) -> MemoryCacheResolver | None:
         """
         L0, if there is one.
+        """
+
+    @property
+    def shared(self) -> IAnswerStore | None:
+        """
+        L1, if there is one.
         """
 
     @property
@@ -127,10 +136,13 @@ class CacheFamily:
             "/cache/entries",
             self.lookUp,
             Role.VIEWER,
-            "Show what L0 holds of a name.",
-            query={"name": _NAME, "below": truth("Names below it, too.", default=False)},
+            "Show what the caches hold of a name.",
+            query={
+                "name": _NAME,
+                "below": truth("Names below it, too: those in L0.", default=False),
+            },
             needed=("name",),
-            response=record({"entries": listOf(_ENTRY), "truncated": truth()}),
+            response=record({"entries": listOf(_ENTRY), "truncated": truth(), "l1": _SEARCHED}),
         )
         yield from self._changingRoutes()
 
@@ -188,19 +200,50 @@ class CacheFamily:
         """
         See the route.
         """
-        memory, qname = self._state.memory, readName(call.query["name"], "name")
+        qname, below = readName(call.query["name"], "name"), call.query["below"]
+        found = [each async for each in self._inMemory(qname, below)]
+        searched = "not_below" if below else "searched"
+        if self._state.shared is None:
+            searched = "none"
+        elif not below:
+            try:
+                found += await self._inShared(self._state.shared, qname)
+            except FirstError as problem:
+                problem.subFailure.trap(StoreError)
+                searched = "away"
+        shown = found[:MOST_SHOWN]
+        return {"entries": shown, "truncated": len(found) > MOST_SHOWN, "l1": searched}
+
+    async def _inMemory(self, qname: bytes, below: bool) -> AsyncIterator[dict[str, Any]]:
+        """
+        Look into L0.
+        """
+        memory = self._state.memory
         if memory is None:
-            return {"entries": [], "truncated": False}
+            return
         keys = _keysOf(qname)
-        if call.query["below"]:
+        if below:
             keys = [key async for key in self._keysBelow(memory, qname)]
-        found: list[dict[str, Any]] = []
         now = self._clock.seconds()
         for key in keys:
             entry = memory.entry(key)
-            if entry is not None and len(found) < MOST_SHOWN:
-                found.append(_shown(key, entry, now))
-        return {"entries": found, "truncated": len(found) == MOST_SHOWN}
+            if entry is not None:
+                yield _shown("l0", key, entry, now)
+
+    async def _inShared(self, store: IAnswerStore, qname: bytes) -> list[dict[str, Any]]:
+        """
+        Look into L1: for the types that have names, which all travel together.
+
+        @raise FirstError: It is away.
+        """
+        keys = [key for key in _keysOf(qname) if key[1] in TYPES]
+        entries = await gatherResults([store.get(key) for key in keys], consumeErrors=True)
+        now = self._clock.seconds()
+        return [
+            _shown("l1", key, entry, now)
+            for key, entry in zip(keys, entries, strict=True)
+            if entry is not None
+        ]
 
     async def _keysBelow(self, memory: MemoryCacheResolver, apex: bytes) -> AsyncIterator[Key]:
         """
@@ -292,15 +335,21 @@ _REFRESH_STATS = record(
     optional=("hot_warm_entry_stats",),
 )
 
+_SEARCHED = word(
+    ("searched", "none", "away", "not_below"),
+    "Was L1 looked into? ``none``: there is none; ``not_below``: not for names below one.",
+)
+
 _ENTRY = record(
     {
+        "tier": word(("l0", "l1"), "Where it is: in this process, or shared."),
         "name": text(),
         "type": text(),
         "class": text(),
         "dnssec_ok": truth(),
         "checking_disabled": truth(),
         "rcode": text(),
-        "upstream": text(),
+        "upstream": text("Who answered; L1 doesn't keep it."),
         "ttl": decimal(meaning="Seconds until it isn't fresh any more; below 0: since then."),
         "stored_ttl": integer(),
         "age": decimal(meaning="Seconds since the name was first kept."),
@@ -318,8 +367,9 @@ def _keysOf(qname: bytes) -> list[Key]:
     return [(qname, type, dns.IN, flag) for type in range(1, 300) for flag in flags]
 
 
-def _shown(key: Key, entry: Entry, now: float) -> dict[str, Any]:
+def _shown(tier: str, key: Key, entry: Entry, now: float) -> dict[str, Any]:
     return {
+        "tier": tier,
         "name": toText(key[0]),
         "type": typeName(key[1]),
         "class": className(key[2]),

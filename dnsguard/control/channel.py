@@ -49,6 +49,8 @@ comes to read why: a socket closed with octets unread resets the connection."""
 _REASONS = {
     408: b"Request Timeout",
     413: b"Content Too Large",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
     503: b"Service Unavailable",
 }
 
@@ -140,6 +142,12 @@ class ControlChannel(HTTPChannel):
             self.refuse(413)
         else:
             super().allHeadersReceived()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """
+        Say that a line is too long, rather than hang up.
+        """
+        self.refuse(431 if self._receivedHeaderSize else 414)
 
     def rawDataReceived(self, data: bytes) -> None:
         """

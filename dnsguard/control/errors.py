@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from dnsguard.control.naming import readAddress, readName
+from dnsguard.control.naming import readName
 from dnsguard.control.route import Call, Refused, Role, Route
 from dnsguard.control.schema import listOf, nullable, record, text, truth, word
 
@@ -48,12 +48,16 @@ class Tracing(Protocol):
         Say which are.
         """
 
-    def trace(self, events: list[str], clients: list[bytes], names: list[bytes]) -> None:
+    def trace(
+        self, events: list[str], clients: list[str], names: list[bytes], groups: list[str]
+    ) -> None:
         """
         Trace these from now on, and nothing else.
 
-        @param clients: Packed addresses; none: all.
+        @param clients: Addresses, networks, or names of clients.
         @param names: Names in wire form; none: all.
+        @param groups: Ids of groups of clients.
+        @raise PolicyError: There is no such client or group.
         """
 
 
@@ -119,7 +123,18 @@ class ErrorFamily:
                 {
                     "events": listOf(text(most=64), most=100),
                     "clients": listOf(
-                        text("An IP address.", most=64), "Of these alone.", most=100
+                        text(
+                            "An IP address, a network, or a client's name, which stands for"
+                            " the addresses that it has now.",
+                            most=64,
+                        ),
+                        "Of these alone.",
+                        most=100,
+                    ),
+                    "groups": listOf(
+                        text("The id of a group.", most=64),
+                        "Of the clients in these, besides.",
+                        most=100,
                     ),
                     "names": listOf(
                         text("A name; those below it, too.", most=1024),
@@ -127,7 +142,7 @@ class ErrorFamily:
                         most=100,
                     ),
                 },
-                optional=("clients", "names"),
+                optional=("clients", "groups", "names"),
             ),
             response=record({"ok": truth(), "events": listOf(text()), "message": text()}),
             aliases=("/trace-events", "/api/trace-events"),
@@ -161,9 +176,8 @@ class ErrorFamily:
         """
         body = call.body
         known = [event for event in self._tracing.words if event in body["events"]]
-        clients = [readAddress(client, "clients") for client in body.get("clients", ())]
         names = [readName(name, "names") for name in body.get("names", ())]
-        self._tracing.trace(known, clients, names)
+        self._tracing.trace(known, body.get("clients", []), names, body.get("groups", []))
         message = "nothing is traced" if not known else f"traced: {', '.join(known)}"
         return {"ok": True, "events": known, "message": message}
 

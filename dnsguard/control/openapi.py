@@ -20,7 +20,9 @@ COMMON = {
     400: "Something in the request isn't as it has to be; ``field`` says what.",
     401: "A token is needed, or the one shown is wrong or has expired.",
     403: "The token's role isn't enough.",
+    404: "Nothing can be called so.",
     413: "The body is too large.",
+    414: "The path, with what stands behind the question mark, is too long.",
     415: "The body isn't JSON.",
     429: "Too often; ``Retry-After`` says when to come back.",
 }
@@ -122,4 +124,8 @@ def _applies(route: Route, status: int) -> bool:
         return route.body is not None
     if status == 429:
         return bool(route.period) or route.role is not Role.NOBODY
+    if status == 404:
+        return bool(route.parameters)
+    if status == 414:
+        return bool(route.query or route.parameters)
     return bool(route.body is not None or route.query or route.parameters)

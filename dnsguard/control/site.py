@@ -298,7 +298,7 @@ def readBody(route: Route, request: Any) -> Any:
     octets = request.content.read()
     if len(octets) > route.bodyMost:
         raise Refused(413, f"the body is larger than {route.bodyMost >> 10} KiB")
-    if not octets.strip():
+    if not octets:
         if route.bodyNeeded:
             raise Invalid("body", "JSON is needed")
         return {}

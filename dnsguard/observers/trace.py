@@ -4,7 +4,7 @@
 Log lines about single queries, for as long as somebody wants to see them.
 
 Nothing is logged for each query in normal times. A trace is switched on while
-the server runs, for everything or for a few clients or names, and costs
+the server runs, for everything or for a few clients, groups or names, and costs
 nothing while it is off: whoever asks L{Tracer.wants} asks once, when it
 changes. Its lines are at level debug and are written whatever the level is,
 but only so many a second.
@@ -25,6 +25,8 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IQueryObserver, IReplayBatch
 from dnsguard.observers.event import QueryEvent
+from dnsguard.policy.clients import Network, contains, outermost
+from dnsguard.policy.snapshot import DEFAULT_GROUP
 from dnsguard.wire.mnemonics import rCodeName, typeName
 from dnsguard.wire.names import isAtOrBelow, toText
 
@@ -54,21 +56,40 @@ class TraceRule:
     What is traced.
 
     @ivar events: What of it; nothing by default.
-    @ivar clients: Packed addresses of the clients whose queries are; none: of
-        all.
+    @ivar clients: The networks of the clients whose queries are, none in
+        another one.
+    @ivar groups: The groups of such clients. Without either: of all.
     @ivar names: Names in wire form, lower-cased: they and all below them are;
         none: all.
     """
 
     events: frozenset[TraceEvent] = frozenset()
-    clients: frozenset[bytes] = frozenset()
+    clients: tuple[Network, ...] = ()
+    groups: frozenset[str] = frozenset()
     names: frozenset[bytes] = frozenset()
+
+    @property
+    def personal(self) -> bool:
+        """
+        Does it matter who asks?
+        """
+        return bool(self.clients or self.groups)
 
     def matches(self, qname: bytes) -> bool:
         """
         Is a name one of those?
         """
         return not self.names or any(isAtOrBelow(qname, name) for name in self.names)
+
+    def concerns(self, address: bytes, groupID: str) -> bool:
+        """
+        Is a client one of those?
+
+        @param address: Its address, packed; empty for somebody who has none.
+        """
+        if not self.personal or (groupID or DEFAULT_GROUP) in self.groups:
+            return True
+        return any(contains(network, address) for network in self.clients)
 
 
 @implementer(IQueryObserver)
@@ -107,16 +128,20 @@ class Tracer:
     def trace(
         self,
         events: Iterable[TraceEvent],
-        clients: Iterable[bytes] = (),
+        clients: Iterable[Network] = (),
         names: Iterable[bytes] = (),
+        groups: Iterable[str] = (),
     ) -> None:
         """
         Trace this from now on, and nothing else.
 
-        @param clients: Packed addresses.
+        @param clients: Networks, each host one of its own.
         @param names: Names in wire form, lower-cased.
+        @param groups: Ids of groups; whoever is in none is in C{default}.
         """
-        self.rule = TraceRule(frozenset(events), frozenset(clients), frozenset(names))
+        self.rule = TraceRule(
+            frozenset(events), outermost(clients), frozenset(groups), frozenset(names)
+        )
         words = sorted(event.value for event in self.rule.events)
         self.log.info("tracing {events}", events=", ".join(words) or "nothing")
         self._changed()
@@ -126,7 +151,7 @@ class Tracer:
         Is anything of this kind traced?
         """
         rule = self.rule
-        if event is not TraceEvent.QUERY_RESOLUTION and rule.clients and not rule.names:
+        if event is not TraceEvent.QUERY_RESOLUTION and rule.personal and not rule.names:
             return False
         return event in rule.events
 
@@ -136,20 +161,21 @@ class Tracer:
         """
         query, answer = event.query, event.answer
         rule = self.rule
+        asker = query.asker
         if not rule.matches(query.qname):
             return
-        if rule.clients and _packed(query.asker.address) not in rule.clients:
+        if rule.personal and not rule.concerns(_packed(asker.address), asker.groupID):
             return
         self._query(
             qname=query.text,
             qtype=typeName(query.type),
-            client=query.asker.address or "?",
+            client=asker.address or "?",
             transport=query.transport.value,
             outcome=answer.outcome.value,
             rcode=rCodeName(answer.rCode),
             duration_ms=round(event.duration * 1000, 3),
             upstream=answer.upstream,
-            group=query.asker.groupID,
+            group=asker.groupID,
             error=event.error,
         )
 
@@ -179,7 +205,7 @@ class Tracer:
                 group=facts.groupID,
                 error="",
             )
-            if not told and not rule.clients and not rule.names:
+            if not told and not rule.personal and not rule.names:
                 # What is left of the batch would be looked at for nothing.
                 self.suppressed += len(batch) - 1
                 return
@@ -189,21 +215,18 @@ class Tracer:
         Give number, nanoseconds, transport, family and address of the records
         of the clients that count.
         """
+        rule, entries = self.rule, batch.entries
         records = bytes(batch.records)
-        if not self.rule.clients:
-            for _, number, took, _, transport, family, address in _RECORD.iter_unpack(records):
-                yield number, took, transport, family, address
+        if rule.clients and not rule.groups:
+            for network in rule.clients:
+                yield from _within(network, records)
             return
-        for client in self.rule.clients:
-            # A search in C: there may be tens of thousands of records.
-            wanted = bytes([4 if len(client) == 4 else 6]) + client
-            at = records.find(wanted)
-            while at >= 0:
-                start, off = divmod(at - _FAMILY, _RECORD.size)
-                if not off and start >= 0:
-                    record = _RECORD.unpack_from(records, start * _RECORD.size)
-                    yield record[1], record[2], record[4], record[5], record[6]
-                at = records.find(wanted, at + 1)
+        for _, number, took, _, transport, family, address in _RECORD.iter_unpack(records):
+            if rule.groups:
+                packed = address[: 4 if family == 4 else 16]
+                if not rule.concerns(packed, entries[number].groupID):
+                    continue
+            yield number, took, transport, family, address
 
     def _query(self, **fields: Any) -> bool:
         return self._tell(
@@ -265,6 +288,25 @@ class Tracer:
         self.written += 1
         self.log.debug(format, traced=event.value, **fields)
         return True
+
+
+def _within(network: Network, records: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """
+    Give what L{Tracer._records} does for the clients of one network: by a search
+    in C, as there may be tens of thousands of records.
+    """
+    packed, length = network
+    wanted = bytes([4 if len(packed) == 4 else 6]) + packed[: length // 8]
+    at = records.find(wanted)
+    while at >= 0:
+        start, off = divmod(at - _FAMILY, _RECORD.size)
+        if not off and start >= 0:
+            _, number, took, _, transport, family, address = _RECORD.unpack_from(
+                records, start * _RECORD.size
+            )
+            if contains(network, address[: len(packed)]):
+                yield number, took, transport, family, address
+        at = records.find(wanted, at + 1)
 
 
 def _packed(address: str) -> bytes:

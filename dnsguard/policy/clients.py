@@ -20,7 +20,15 @@ import attrs
 from dnsguard.policy.asker import Asker
 from dnsguard.policy.problems import Problems, nearest
 
-__all__ = ["ClientSpec", "Clients", "Network", "normalized", "parseNetwork"]
+__all__ = [
+    "ClientSpec",
+    "Clients",
+    "Network",
+    "contains",
+    "normalized",
+    "outermost",
+    "parseNetwork",
+]
 
 CACHE_LIMIT = 4096
 """How many addresses are remembered with what was found for them."""
@@ -75,6 +83,30 @@ def parseNetwork(text: str) -> Network:
     if network.version == 6 and length >= 96 and packed.startswith(_MAPPED):
         return packed[12:], length - 96
     return packed, length
+
+
+def contains(network: Network, packed: bytes) -> bool:
+    """
+    Is an address in a network?
+
+    @param packed: It, as L{normalized} gives it.
+    """
+    base, length = network
+    if len(packed) != len(base):
+        return False
+    off = int.from_bytes(base, "big") ^ int.from_bytes(packed, "big")
+    return not off >> (len(base) * 8 - length)
+
+
+def outermost(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """
+    Leave out the networks that are in others of them.
+    """
+    kept: list[Network] = []
+    for network in sorted(set(networks), key=lambda network: network[1]):
+        if not any(contains(wider, network[0]) for wider in kept):
+            kept.append(network)
+    return tuple(kept)
 
 
 class Clients:

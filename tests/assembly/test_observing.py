@@ -149,6 +149,37 @@ class ObservingTests(SynchronousTestCase):
         self.assertEqual(self.events(server), [])
         self.assertIsNone(server.guard.forwarder.exchanges.trace)
 
+    def test_traceOfClients(self) -> None:
+        """
+        A client is an address, a network, or somebody whom the configuration
+        gives a name; a group is one that it has.
+        """
+        server = self.server(
+            "client_groups: [{id: kids}]\n"
+            "client_identification: {enabled: true, clients: ["
+            "{ip: 192.0.2.1, name: Tablet, group_id: kids},"
+            "{ip: 198.51.100.0/24, name: guests}]}\n"
+        )
+        for clients, count in [
+            (["tablet"], 1),
+            (["192.0.2.0/24"], 1),
+            (["guests", "192.0.2.2"], 0),
+        ]:
+            body = {"events": ["query_resolution"], "clients": clients}
+            self.assertEqual(server.ask("PUT", "/trace-events", body).status, 200)
+            self.assertEqual(len(self.events(server)), count, clients)
+        body = {"events": ["query_resolution"], "groups": ["default"]}
+        self.assertEqual(server.ask("PUT", "/trace-events", body).status, 200)
+        self.assertEqual(len(self.events(server)), 1)
+        for wrong in (
+            {"clients": ["tablett"]},
+            {"groups": ["kid"]},
+            {"clients": ["192.0.2.1/24"]},
+        ):
+            refused = server.ask("PUT", "/trace-events", {"events": [], **wrong})
+            self.assertEqual(refused.status, 400, wrong)
+        self.assertEqual(len(self.events(server)), 1)
+
     def test_traceOfTheConfiguration(self) -> None:
         """
         What the configuration traces is traced from the start; what was

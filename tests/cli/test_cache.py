@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.fakeapi import APITestCase
 
 ENTRY = {
+    "tier": "l0",
     "name": "example.org",
     "type": "A",
     "class": "IN",
@@ -30,11 +31,15 @@ class CacheTests(APITestCase):
     Tests for C{dnsguard cache}.
     """
 
-    def answer(self, *entries: Any, truncated: bool = False) -> None:
+    def answer(self, *entries: Any, truncated: bool = False, l1: str = "searched") -> None:
         """
-        Have the cache hold something.
+        Have the caches hold something.
         """
-        self.api.answers["GET /cache/entries"] = {"entries": entries, "truncated": truncated}
+        self.api.answers["GET /cache/entries"] = {
+            "entries": entries,
+            "truncated": truncated,
+            "l1": l1,
+        }
 
     def test_get(self) -> None:
         """
@@ -43,9 +48,24 @@ class CacheTests(APITestCase):
         self.answer(ENTRY)
         lines = self.fine("cache", "get", "example.org").splitlines()
         self.assertEqual(
-            lines[1].split(), ["example.org", "A", "NOERROR", "60", "0", "45", "192.0.2.53:53"]
+            lines[1].split(),
+            ["l0", "example.org", "A", "NOERROR", "60", "0", "45", "192.0.2.53:53"],
         )
         self.assertEqual(self.api.requests[0].query, {"name": "example.org"})
+
+    def test_unsearched(self) -> None:
+        """
+        When Redis wasn't looked into that is said.
+        """
+        for l1, words in [
+            ("searched", ""),
+            ("none", ""),
+            ("away", "Redis can't be asked at the moment\n"),
+            ("not_below", "what Redis holds of names below isn't shown\n"),
+        ]:
+            self.answer(ENTRY, l1=l1)
+            self.assertEqual(self.invoke("cache", "get", "example.org").stderr, words)
+            self.assertEqual(self.json("cache", "get", "example.org")["l1"], l1)
 
     def test_suffix(self) -> None:
         """

@@ -199,6 +199,7 @@ ANSWERS: dict[str, Any] = {
     "GET /cache/entries": {
         "entries": [
             {
+                "tier": "l0",
                 "name": "www.example.org",
                 "type": "A",
                 "rcode": "NOERROR",
@@ -209,6 +210,7 @@ ANSWERS: dict[str, Any] = {
             }
         ],
         "truncated": False,
+        "l1": "none",
     },
     "DELETE /cache/entries": {"ok": True, "cleared": 1},
     "POST /cache/clear": {"ok": True, "cleared": 139},

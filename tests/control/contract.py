@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["CONTRACT", "LIMITED", "OPEN", "Row"]
+__all__ = ["CONTRACT", "DEBUG", "LIMITED", "OPEN", "Row", "differences"]
 
 ZERO = "0001-01-01T00:00:00Z"
 
@@ -22,6 +22,7 @@ class Row:
 
     @ivar has: Keys that the answer must have; with a value: that value.
     @ivar status: The status.
+    @ivar text: What stands in an answer that isn't JSON.
     """
 
     method: str
@@ -29,14 +30,29 @@ class Row:
     has: dict[str, Any] = attrs.field(factory=dict)
     body: Any = None
     status: int = 200
+    text: str = ""
 
 
 ANY = object()
 OK = {"ok": True}
 
+TRACES = ["refresh_upstream", "query_resolution", "upstream_exchange"]
+
 CONTRACT = (
     Row("GET", "/health", OK),
     Row("GET", "/ready", {"ready": ANY, "dependencies": ANY}, status=0),
+    Row("GET", "/metrics", text="\n# TYPE dns_cache_hits_total counter\n"),
+    Row("GET", "/errors", {"errors": ANY, "log_level": "info"}),
+    Row("GET", "/trace-events", {"events": None, "all_events": TRACES}),
+    Row(
+        "PUT",
+        "/trace-events",
+        {"ok": True, "events": ["query_resolution"], "message": ANY},
+        {"events": ["query_resolution", "no_such_event"]},
+    ),
+    Row("GET", "/trace-events", {"events": ["query_resolution"], "all_events": TRACES}),
+    Row("PUT", "/trace-events", {"ok": True, "events": [], "message": ANY}, {"events": []}),
+    Row("PUT", "/trace-events", {"error": ANY}, {}, 400),
     Row("POST", "/blocklists/reload", OK),
     Row("GET", "/blocklists/stats", {"blocked": 0, "allow": 0, "deny": 1}),
     Row("GET", "/blocklists/health", {"sources": [], "enabled": False}),
@@ -167,7 +183,25 @@ CONTRACT = (
 The rows stand in an order in which each finds what those before have left.
 """
 
-OPEN = {"/health", "/ready"}
+DEBUG = (
+    Row("GET", "/debug/profile?seconds=1", text="<svg "),
+    Row(
+        "GET",
+        "/debug/profile?seconds=1&format=speedscope",
+        {"$schema": "https://www.speedscope.app/file-format-schema.json", "profiles": ANY},
+    ),
+    Row("GET", "/debug/profile?seconds=1&format=folded", text=" "),
+    Row("GET", "/debug/profile?seconds=61", {"error": ANY}, status=400),
+    Row("GET", "/debug/heap?seconds=0.1", {"top": ANY}),
+    Row(
+        "GET",
+        "/debug/reactor",
+        dict.fromkeys(("delayed_calls", "readers", "writers", "thread_pool", "lag"), ANY),
+    ),
+)
+"""What stands in for the documented profiles: where they are switched on."""
+
+OPEN = {"/health", "/metrics", "/ready"}
 """Paths that need no token."""
 
 LIMITED = {
@@ -191,6 +225,8 @@ def differences(row: Row, status: int, answer: Any) -> list[str]:
     found = []
     if status != row.status and row.status:
         found.append(f"{row.method} {row.path}: {status} instead of {row.status}: {answer}")
+    if row.text and row.text not in str(answer):
+        found.append(f"{row.method} {row.path}: no {row.text!r} in the answer")
     for name, value in row.has.items():
         if name not in answer:
             found.append(f"{row.method} {row.path}: no {name} in {answer}")

@@ -90,7 +90,10 @@ class AuditTests(SynchronousTestCase):
         log = self.prompt()
         for status in (401, 404, 405, 429):
             log.note(ME, "POST", "/x", status)
+        for status in (400, 403, 413, 415):
+            log.note(Caller("", Role.NOBODY, "192.0.2.1"), "POST", "/x", status)
         self.assertFalse(self.path.exists())
+        self.assertEqual(list(log.recent), [])
 
     def test_inOrder(self) -> None:
         """

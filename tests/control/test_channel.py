@@ -117,6 +117,26 @@ class ChannelTests(SynchronousTestCase):
             self.reactor.advance(LINGER_SECONDS)
             self.assertTrue(connection.transport.aborted)
 
+    def test_longLines(self) -> None:
+        """
+        A path or a header line that is too long is refused in so many words,
+        whether its end has come or not; nobody hangs up on the client.
+        """
+        long = b"x" * 20_000
+        for octets, status in (
+            (b"GET /" + long + b" HTTP/1.1\r\n\r\n", 414),
+            (b"GET /" + long, 414),
+            (b"GET /api/v1/x HTTP/1.1\r\nX: " + long + b"\r\n\r\n", 431),
+        ):
+            connection = Connection(self.factory)
+            connection.send(octets)
+            (response,) = connection.responses()
+            self.assertEqual(response.status, status)
+            self.assertIn("error", response.json)
+            self.assertTrue(connection.transport.halfClosed)
+        self.assertEqual(self.calls, [])
+        self.assertEqual(self.factory.refused, {414: 2, 431: 1})
+
     def test_idleIsNoSlowRequest(self) -> None:
         """
         Between requests a connection may be idle for longer; and an answer may

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.control.errors import ErrorFamily
 from dnsguard.control.metrics import MetricsFamily
+from dnsguard.errors import PolicyError
 from dnsguard.wire.names import fromText
 from tests.support.control import PromptMemoryReactor, Response, ask, factoryOf
 
@@ -48,7 +49,7 @@ class Tracing:
     words: Sequence[str] = ("refresh_upstream", "query_resolution")
 
     def __init__(self) -> None:
-        self.rule: tuple[list[str], list[bytes], list[bytes]] = ([], [], [])
+        self.rule: tuple[list[str], list[str], list[bytes], list[str]] = ([], [], [], [])
 
     def traced(self) -> list[str]:
         """
@@ -56,11 +57,15 @@ class Tracing:
         """
         return self.rule[0]
 
-    def trace(self, events: list[str], clients: list[bytes], names: list[bytes]) -> None:
+    def trace(
+        self, events: list[str], clients: list[str], names: list[bytes], groups: list[str]
+    ) -> None:
         """
         Note it.
         """
-        self.rule = (events, clients, names)
+        if "nobody" in (*clients, *groups):
+            raise PolicyError("clients", "nobody is called so")
+        self.rule = (events, clients, names, groups)
 
 
 class ErrorTests(SynchronousTestCase):
@@ -110,27 +115,33 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(told, {"events": None, "all_events": [*Tracing.words]})
         body = {
             "events": ["query_resolution", "nonsense"],
-            "clients": ["192.0.2.1"],
+            "clients": ["192.0.2.1", "tablet"],
+            "groups": ["kids"],
             "names": ["Example.ORG"],
         }
         told = self.ask("PUT", "/trace-events", body).json
         self.assertEqual((told["ok"], told["events"]), (True, ["query_resolution"]))
         self.assertEqual(
             self.tracing.rule,
-            (["query_resolution"], [bytes([192, 0, 2, 1])], [fromText("example.org")]),
+            (
+                ["query_resolution"],
+                ["192.0.2.1", "tablet"],
+                [fromText("example.org")],
+                ["kids"],
+            ),
         )
         self.assertEqual(self.ask("GET", "/trace-events").json["events"], ["query_resolution"])
         self.ask("PUT", "/trace-events", {"events": []})
-        self.assertEqual(self.tracing.rule, ([], [], []))
+        self.assertEqual(self.tracing.rule, ([], [], [], []))
 
     def test_wrongTrace(self) -> None:
         """
-        Addresses and names that are none leave all as it was.
+        Clients, groups and names that are none leave all as it was.
         """
-        for more in ({"clients": ["nobody"]}, {"names": ["a..b"]}):
+        for more in ({"clients": ["nobody"]}, {"groups": ["nobody"]}, {"names": ["a..b"]}):
             body = {"events": ["query_resolution"], **more}
             self.assertEqual(self.ask("PUT", "/trace-events", body).status, 400)
-        self.assertEqual(self.tracing.rule, ([], [], []))
+        self.assertEqual(self.tracing.rule, ([], [], [], []))
 
 
 class MetricsTests(SynchronousTestCase):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,10 +15,12 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import DNSSEC_OK
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.snapshot import Policy
 from dnsguard.query import ClientQuery
 from dnsguard.wire.names import fromText
+from tests.support.answerstore import FakeAnswerStore, SharedAnswers
 from tests.support.control import Server
 
 CONFIG = """\
@@ -257,6 +260,34 @@ class CacheTests(FamilyCase):
             ("A", "NOERROR", "u", 300.0),
         )
         self.assertEqual(self.ask("GET", "/cache/stats").json["lru"]["entries"], 3)
+
+    def test_lookUpShared(self) -> None:
+        """
+        What is shared is shown as well, of all types and variants; that it isn't
+        searched for names below one, or can't be asked, is told.
+        """
+        store = FakeAnswerStore(SharedAnswers(self.server.reactor))
+        guard: Any = self.server.guard
+        self.keep("example.org")
+        ask = "/api/v1/cache/entries?name=example.org"
+        self.assertEqual(self.ask("GET", ask).json["l1"], "none")
+        self.patch(guard, "redis", SimpleNamespace(store=store))
+        key = (fromText("example.org"), dns.A, dns.IN, 0)
+        entry = guard.caches.memory.entry(key)
+        store.put(key, entry)
+        store.put((*key[:1], dns.AAAA, dns.IN, DNSSEC_OK), entry)
+        store.put((fromText("www.example.org"), dns.A, dns.IN, 0), entry)
+        told = self.ask("GET", ask).json
+        self.assertEqual((told["l1"], told["truncated"]), ("searched", False))
+        self.assertEqual(
+            [(each["tier"], each["type"], each["dnssec_ok"]) for each in told["entries"]],
+            [("l0", "A", False), ("l1", "A", False), ("l1", "AAAA", True)],
+        )
+        told = self.ask("GET", f"{ask}&below=true").json
+        self.assertEqual((told["l1"], len(told["entries"])), ("not_below", 1))
+        store.broken = True
+        told = self.ask("GET", ask).json
+        self.assertEqual((told["l1"], len(told["entries"])), ("away", 1))
 
     def test_forget(self) -> None:
         """

@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.control.contract import CONTRACT, LIMITED, differences
+from tests.control.contract import CONTRACT, DEBUG, LIMITED, differences
 from tests.support.process import DNSGuardProcess, askUDP, freePort, request
 from tests.support.responder import Responder
 
@@ -73,14 +73,14 @@ class ControlTests(TestCase):
         self.token = ""
         self.process: DNSGuardProcess | None = None
 
-    def start(self, more: str = "") -> DNSGuardProcess:
+    def start(self, more: str = "", debug: bool = False) -> DNSGuardProcess:
         """
         Start a process, and take its first token.
         """
         config = (
             f"server: {{listen: ['127.0.0.1:{self.port}']}}\n"
             f"upstreams: ['127.0.0.1:{self.upstream.port}']\n"
-            f"control: {{enabled: true, listen: '127.0.0.1:{self.control}'}}\n"
+            f"control: {{listen: '127.0.0.1:{self.control}', debug: {str(debug).lower()}}}\n"
             "blocklists: {sources: [], denylist: [bad.example]}\n"
             "client_identification: {enabled: true}\n"
             "query_store: {engine: memory}\n"
@@ -113,15 +113,17 @@ class ControlTests(TestCase):
             answer = response.read()
         finally:
             connection.close()
-        return response.status, json.loads(answer) if answer else None
+        if not answer or response.getheader("Content-Type") != "application/json":
+            return response.status, answer.decode()
+        return response.status, json.loads(answer)
 
     def test_contract(self) -> None:
         """
         A process answers the documented requests as documented.
         """
-        process = self.start()
+        process = self.start(debug=True)
         self.assertTrue(self.token)
-        for row in CONTRACT:
+        for row in (*CONTRACT, *DEBUG):
             if row.path in LIMITED and row.status == 400:
                 continue  # That would use up the limit, and then have to wait.
             status, answer = self.ask(row.method, row.path, row.body)

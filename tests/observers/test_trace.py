@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from dnsguard.answer import Outcome
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.trace import LINES_PER_SECOND, TraceEvent, Tracer
+from dnsguard.policy.clients import parseNetwork
 from dnsguard.wire.names import fromText
 from tests.support.events import entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
@@ -56,15 +57,17 @@ class TracerTests(SynchronousTestCase):
         self.changes += 1
 
     def trace(
-        self, *events: TraceEvent, clients: Iterable[str] = (), names: Iterable[str] = ()
+        self,
+        *events: TraceEvent,
+        clients: Iterable[str] = (),
+        names: Iterable[str] = (),
+        groups: Iterable[str] = (),
     ) -> None:
         """
         Trace something.
         """
         self.tracer.trace(
-            events,
-            [ip_address(client).packed for client in clients],
-            [fromText(name) for name in names],
+            events, map(parseNetwork, clients), [fromText(name) for name in names], groups
         )
 
     def test_interface(self) -> None:
@@ -167,6 +170,11 @@ class TracerTests(SynchronousTestCase):
             ((), ("example.net",), 3),
             (("192.0.2.1",), ("example.net",), 2),
             ((), ("example.com",), 0),
+            (("192.0.2.0/25",), (), 4),
+            (("192.0.2.0/31", "192.0.2.1", "192.0.0.0/16"), (), 4),
+            (("192.0.2.128/25",), (), 0),
+            (("2001:db8::/29",), (), 2),
+            (("0.0.0.0/0", "::/0"), (), 6),
         ]:
             self.trace(QUERIES, clients=clients, names=names)
             with capturedLogs() as events:
@@ -180,10 +188,50 @@ class TracerTests(SynchronousTestCase):
         Octets elsewhere in a record aren't taken for an address.
         """
         tracer = Tracer(now=lambda: 1.0)
-        tracer.trace([QUERIES], [ip_address(str(wanted)).packed])
+        tracer.trace([QUERIES], [parseNetwork(str(wanted))])
         with capturedLogs() as events:
             tracer.queriesReplayed(self.batch(*map(str, [*clients, wanted])))
         self.assertEqual(len(texts(events)), 2 * ([*clients, wanted].count(wanted)))
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.ip_addresses(), max_size=10), st.ip_addresses(), st.integers(0, 32))
+    def test_networks(self, clients: list[object], base: object, length: int) -> None:
+        """
+        Those of a network are found, and nobody else.
+        """
+        network = ip_network(f"{base}/{length}", strict=False)
+        tracer = Tracer(now=lambda: 1.0)
+        tracer.trace([QUERIES], [parseNetwork(str(network))])
+        with capturedLogs() as events:
+            tracer.queriesReplayed(self.batch(*map(str, [*clients, base])))
+        inside = sum(ip_address(str(each)) in network for each in [*clients, base])
+        self.assertEqual(len(texts(events)), 2 * inside)
+
+    def test_groups(self) -> None:
+        """
+        Queries of the clients of a group are logged, however they are answered;
+        whoever is in no group is in the group default.
+        """
+        for groups, clients, count in [
+            (["kids"], [], 2),
+            (["kids"], ["192.0.2.9"], 4),
+            (["kids", "default"], [], 5),
+            (["default"], [], 3),
+            (["others"], [], 0),
+        ]:
+            self.trace(QUERIES, groups=groups, clients=clients)
+            batch = FakeReplayBatch({7: entryFor(group="kids"), 8: entryFor(group="")})
+            batch.add(7, "192.0.2.1")
+            batch.add(8, "192.0.2.9")
+            with capturedLogs() as events:
+                self.tracer.queriesReplayed(batch)
+                for client, group in [
+                    ("192.0.2.1", "kids"),
+                    ("192.0.2.9", ""),
+                    ("192.0.2.8", "default"),
+                ]:
+                    self.tracer.queryAnswered(eventOf(client=client, group=group))
+            self.assertEqual(len(texts(events)), count, (groups, clients))
 
     def test_rateIsBounded(self) -> None:
         """

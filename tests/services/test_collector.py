@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dnsguard.services.collector import NEVER, SECONDS, CollectorService
+from dnsguard.services.collector import NEVER, SECONDS, CollectorService, undisturbed
 
 
 class FakeCollector:
@@ -54,6 +54,18 @@ class FakeCollector:
         Look at nothing that is there now.
         """
         self.done.append("freeze")
+
+    def disable(self) -> None:
+        """
+        Look at nothing by itself.
+        """
+        self.done.append("disable")
+
+    def enable(self) -> None:
+        """
+        Look as before.
+        """
+        self.done.append("enable")
 
     def unfreeze(self) -> None:
         """
@@ -129,3 +141,45 @@ class CollectorTests(SynchronousTestCase):
             service.stopService()
         self.assertEqual(gc.get_threshold(), before)
         self.assertEqual(gc.get_freeze_count(), 0)
+
+
+class UndisturbedTests(SynchronousTestCase):
+    """
+    Tests for L{undisturbed}.
+    """
+
+    def setUp(self) -> None:
+        self.collector = FakeCollector(Clock())
+
+    def test_nothingIsLookedAt(self) -> None:
+        """
+        While the function works nothing is looked at; afterwards all is as
+        before, and what it gave is given.
+        """
+
+        def work(number: int) -> int:
+            self.collector.done.append("work")
+            return number + 1
+
+        self.assertEqual(undisturbed(work, 1, collector=self.collector), 2)
+        self.assertEqual(self.collector.done, ["disable", "work", "enable"])
+
+    def test_oneInAnother(self) -> None:
+        """
+        The last one to end switches it on again, as for two threads.
+        """
+
+        def work() -> None:
+            undisturbed(self.collector.done.append, "inner", collector=self.collector)
+            self.collector.done.append("outer")
+
+        undisturbed(work, collector=self.collector)
+        self.assertEqual(self.collector.done, ["disable", "disable", "inner", "outer", "enable"])
+
+    def test_failure(self) -> None:
+        """
+        A function that fails leaves it on, too.
+        """
+        self.assertRaises(ZeroDivisionError, undisturbed, lambda: 1 // 0, collector=self.collector)
+        self.assertEqual(self.collector.done, ["disable", "enable"])
+        self.assertTrue(gc.isenabled())

@@ -5,6 +5,7 @@ Tests for L{dnsguard.services.threads}.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.application.service import Service
@@ -12,9 +13,9 @@ from twisted.internet import reactor as globalReactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from dnsguard.services.threads import ThreadedService
+from dnsguard.services.threads import TURN, ThreadedService, takeTurns
 
 reactor: Any = globalReactor
 
@@ -55,3 +56,28 @@ class ThreadedServiceTests(TestCase):
         await service.stopService()
         self.assertEqual(inner.done, "done")
         self.assertTrue(pool.joined)
+
+
+class TakeTurnsTests(SynchronousTestCase):
+    """
+    Tests for L{takeTurns}.
+    """
+
+    def setUp(self) -> None:
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+
+    def test_sooner(self) -> None:
+        """
+        Threads give way sooner than by themselves.
+        """
+        sys.setswitchinterval(0.005)
+        takeTurns()
+        self.assertAlmostEqual(sys.getswitchinterval(), TURN)
+
+    def test_soonerStill(self) -> None:
+        """
+        Whoever wants them to give way sooner still has their way.
+        """
+        sys.setswitchinterval(0.0001)
+        takeTurns()
+        self.assertLess(sys.getswitchinterval(), TURN / 5)

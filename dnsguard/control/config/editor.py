@@ -20,8 +20,9 @@ from dnsguard.config.load import Loaded, Source, load
 from dnsguard.config.model import Config
 from dnsguard.config.problem import Problem, Severity, pathFromText
 from dnsguard.config.tree import Node, find
-from dnsguard.control.config.document import EditError, patched, plain
+from dnsguard.control.config.document import EditError, plain
 from dnsguard.control.config.history import History, Version
+from dnsguard.control.config.rewriter import rewritten
 from dnsguard.control.config.view import HIDDEN, changes
 from dnsguard.control.route import Refused
 from dnsguard.control.tokens import replaceFile
@@ -184,7 +185,7 @@ class ConfigEditor:
             now = {}
         wanted = edit(now)
         try:
-            after = wanted if isinstance(wanted, str) else patched(before, withoutHidden(wanted))
+            after = wanted if isinstance(wanted, str) else rewritten(before, withoutHidden(wanted))
         except EditError as problem:
             raise Refused(409, str(problem)) from None
         loaded = self._usable(origin, after)
