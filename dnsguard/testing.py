@@ -163,7 +163,9 @@ class Asked:
         layout = scan(wire)
         if not layout.flags & QR:
             raise AssertionError("an upstream gives out responses only")
-        if wire[12 : layout.questionEnd].lower() != self.question:
+        end = layout.questionEnd
+        # Letter case is the name's affair: types have octets that are letters, too.
+        if wire[12 : end - 4].lower() + wire[end - 4 : end] != self.question:
             raise AssertionError("an upstream gives out responses to its question only")
         self.attempt.succeed(readReply(wire, self.question), self.clock.seconds())
 

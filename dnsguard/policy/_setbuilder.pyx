@@ -2,33 +2,41 @@
 # cython: initializedcheck=False
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-The compiled twin of L{dnsguard.policy.setbuilder} and L{dnsguard.policy.setpages}:
+The compiled twin of L{dnsguard.policy.setbuilder} and L{dnsguard.policy.setlines}:
 it writes the same octets.
+
+While names are collected and sorted, three letters are two octets: less to move
+and to compare, and no pair of octets is zero.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from dnsguard.policy._setformat cimport (
     CODES,
-    Encoder,
+    ENTRIES,
     LINE_OCTETS,
     MAX_LABELS,
     MAX_SPILL,
+    SIZES,
+    add_letter,
+    begin_letters,
+    end_letters,
     first_eight,
+    hash_label,
+    letters,
+    line_place,
     little,
-    mixed,
-    mulmod,
-    place_of,
-    push,
+    prefetch,
     put_little,
-    tailOf,
 )
 
+from array import array
+
 from dnsguard.errors import PolicyError
-from dnsguard.policy import setbuilder, setformat, setpages
+from dnsguard.policy import setbuilder, setformat, setletters
 
 cdef enum:
     SLAB_SIZE = 1 << 20
@@ -36,6 +44,52 @@ cdef enum:
     NOTHING = 0
     EASY = 1
     OTHER = 2
+    MAX_ENCODED = 176
+    MAX_SYMBOLS = 264
+    LETTERS = 40
+    AHEAD = 8
+    ANOTHER = 0x80000000
+
+# The letter of each symbol.
+cdef const uint8_t *ALPHABET = b"\0.-_0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+cdef struct Encoder:
+    uint8_t octets[MAX_ENCODED + 8]
+    int size
+    int count
+    uint32_t word
+
+
+cdef inline void push(Encoder *encoder, uint32_t code) noexcept nogil:
+    """
+    Append a letter.
+    """
+    encoder.word = encoder.word * 40 + code
+    encoder.count += 1
+    if encoder.count == 3:
+        encoder.octets[encoder.size] = encoder.word >> 8
+        encoder.octets[encoder.size + 1] = encoder.word & 255
+        encoder.size += 2
+        encoder.word = 0
+        encoder.count = 0
+
+
+cdef inline void finish(Encoder *encoder) noexcept nogil:
+    """
+    Append the last word, if one was begun.
+    """
+    cdef uint32_t word
+    if encoder.count:
+        word = encoder.word * (1600 if encoder.count == 1 else 40)
+        encoder.octets[encoder.size] = word >> 8
+        encoder.octets[encoder.size + 1] = word & 255
+        encoder.size += 2
+
+
+cdef inline void begin(Encoder *encoder) noexcept nogil:
+    encoder.size = encoder.count = 0
+    encoder.word = 0
 
 
 cdef struct Item:
@@ -45,12 +99,38 @@ cdef struct Item:
 
 cdef struct Named:
     const uint8_t *entry
-    uint32_t page
+    # As in the file, but that several stand in the order of names.
+    uint32_t place
 
 
 cdef struct Hashed:
     uint64_t hash
-    uint32_t page
+    uint32_t number
+
+
+cdef struct Octets:
+    uint8_t *start
+    size_t size
+    size_t room
+
+
+cdef uint8_t *grown(Octets *octets, size_t more) noexcept nogil:
+    """
+    Make room behind some octets.
+
+    @return: Where it is; C{NULL} when memory ran out.
+    """
+    cdef void *moved
+    cdef size_t room
+    if octets.start == NULL or octets.size + more > octets.room:
+        room = octets.room + octets.room // 2 + more + 4096
+        moved = realloc(octets.start, room)
+        if moved == NULL:
+            return NULL
+        octets.start = <uint8_t *>moved
+        octets.room = room
+    octets.size += more
+    return octets.start + octets.size - more
 
 
 cdef inline uint32_t placeAt(const uint8_t *entry) noexcept nogil:
@@ -80,7 +160,7 @@ cdef int compareHashes(const void *a, const void *b) noexcept nogil:
     cdef const Hashed *other = <const Hashed *>b
     if one.hash != other.hash:
         return -1 if one.hash < other.hash else 1
-    return -1 if one.page < other.page else one.page > other.page
+    return -1 if one.number < other.number else one.number > other.number
 
 
 cdef struct Slab:
@@ -103,9 +183,8 @@ cdef class Builder:
     cdef size_t count, room
     cdef Named *named
     cdef size_t namedCount
-    cdef uint8_t *pages
-    cdef size_t pageOctets, pageRoom
-    cdef uint32_t pageSize
+    cdef Octets several
+    cdef uint64_t pairs[LETTERS * LETTERS]
     cdef int least, most
 
     def __cinit__(self):
@@ -115,7 +194,7 @@ cdef class Builder:
     def __dealloc__(self):
         self.release()
         free(self.named)
-        free(self.pages)
+        free(self.several.start)
 
     cdef void release(self) noexcept:
         """
@@ -237,7 +316,6 @@ cdef class Builder:
         cdef uint32_t *bases = <uint32_t *>calloc(sourceCount + 1, sizeof(uint32_t))
         cdef uint32_t *names = <uint32_t *>calloc(sourceCount + 1, sizeof(uint32_t))
         cdef bint written = False
-        self.pageSize = setpages.pageSizeFor(sourceCount)
         self.named = <Named *>malloc((self.count + 1) * sizeof(Named))
         try:
             if bases == NULL or names == NULL or self.named == NULL:
@@ -247,7 +325,7 @@ cdef class Builder:
             with nogil:
                 if self.count:
                     qsort(self.items, self.count, sizeof(Item), compareItems)
-                written = self.writePages(bases, names, sourceCount)
+                written = self.nameItems(bases, names, sourceCount)
                 free(self.items)
                 self.items = NULL
                 self.count = self.room = 0
@@ -259,121 +337,242 @@ cdef class Builder:
             free(names)
         end = self.base + self.highest + 1
         parts = setbuilder.Parts(
-            pages=PyBytes_FromStringAndSize(<char *>self.pages, self.pageOctets),
-            pageSize=self.pageSize,
+            lengths=setletters.codeLengths([self.pairs[n] for n in range(LETTERS * LETTERS)]),
             leastLabels=self.least,
             mostLabels=self.most,
             names=self.namedCount,
             sources=setbuilder.numbered(self.sources, end, counts),
             facts=facts or {},
         )
-        free(self.pages)
-        self.pages = NULL
         try:
-            return setbuilder.assemble(parts, self.index, keys or setbuilder.randomKeys())
+            return setbuilder.assemble(parts, self.write, keys or setbuilder.randomKeys())
         finally:
             self.release()
 
-    cdef bint writePages(
+    cdef bint nameItems(
         self, const uint32_t *bases, uint32_t *names, size_t sources
     ) noexcept nogil:
         """
-        Write the sorted names to pages, each once.
+        Note each of the sorted names once, and what is in them.
 
         @return: False when memory ran out.
         """
-        cdef size_t at = 0, end
-        cdef size_t used = self.pageSize
-        cdef const uint8_t *last = NULL
-        cdef size_t room, needed, places
+        cdef size_t at = 0, end, places, number
         cdef uint8_t *octets
-        cdef int shared
+        cdef uint32_t place
+        cdef Named *named
         while at < self.count:
             end = at + 1
             while end < self.count and sameName(&self.items[at], &self.items[end]):
                 end += 1
             places = dropRepeats(self.items + at, end - at, bases, names, sources)
-            shared = sharedOctets(last, self.items[at].entry) if used < self.pageSize else 0
-            needed = entryOctets(self.items[at].entry, shared) + 4 * places
-            if used + needed > self.pageSize:
-                if not self.newPage():
+            named = &self.named[self.namedCount]
+            named.entry = self.items[at].entry
+            named.place = scoped(placeAt(named.entry))
+            if places > 1:
+                named.place = <uint32_t>(self.several.size // 4) | ANOTHER
+                octets = grown(&self.several, 4 * places)
+                if octets == NULL:
                     return False
-                used = 0
-                shared = 0
-            octets = self.pages + self.pageOctets - self.pageSize + used
-            used += writeEntry(octets, self.items + at, places, shared)
-            last = self.items[at].entry
-            self.named[self.namedCount].entry = last
-            self.named[self.namedCount].page = self.pageOctets // self.pageSize - 1
+                for number in range(places):
+                    place = scoped(placeAt(self.items[at + number].entry))
+                    put_little(
+                        octets + 4 * number, place | (ANOTHER if number + 1 < places else 0)
+                    )
             self.namedCount += 1
-            self.countLabels(last)
+            self.countLetters(named.entry)
             at = end
         return True
 
-    cdef bint newPage(self) noexcept nogil:
+    cdef void countLetters(self, const uint8_t *entry) noexcept nogil:
         """
-        Begin a page.
-
-        @return: False when memory ran out.
+        Note how many labels a name has, and which letters follow which.
         """
-        cdef void *moved
-        if self.pageOctets + self.pageSize > self.pageRoom:
-            self.pageRoom = self.pageRoom + self.pageRoom // 2 + 64 * self.pageSize
-            moved = realloc(self.pages, self.pageRoom)
-            if moved == NULL:
-                return False
-            self.pages = <uint8_t *>moved
-        memset(self.pages + self.pageOctets, 0, self.pageSize)
-        self.pageOctets += self.pageSize
-        return True
-
-    cdef void countLabels(self, const uint8_t *entry) noexcept nogil:
-        """
-        Note how many labels a name has.
-        """
-        cdef int labels = 1, at
-        cdef uint32_t word
-        for at in range(1, entry[0], 2):
-            word = <uint32_t>entry[at] << 8 | entry[at + 1]
-            labels += (word // 1600 == 1) + (word // 40 % 40 == 1) + (word % 40 == 1)
+        cdef uint8_t symbols[MAX_SYMBOLS]
+        cdef int labels = 1, before = 0, number
+        for number in range(symbolsOf(entry, symbols)):
+            labels += symbols[number] == 1
+            self.pairs[before * LETTERS + symbols[number]] += 1
+            before = symbols[number]
         if labels > self.most:
             self.most = labels
         if labels < self.least:
             self.least = labels
 
-    def index(self, uint64_t key, uint64_t mix, int bits, uint64_t lines):
+    def write(self, uint64_t key, uint64_t mix, uint64_t lines, const uint16_t[::1] codes):
         """
-        See L{dnsguard.policy.setpages.Pages.index}.
+        See L{dnsguard.policy.setlines.Lines.write}.
         """
         cdef Hashed *hashes = <Hashed *>malloc((self.namedCount + 1) * sizeof(Hashed))
-        if hashes == NULL:
-            raise MemoryError
-        cdef bint fits
+        cdef Octets names = Octets(NULL, 0, 0), places = Octets(NULL, 0, 0)
         cdef uint8_t *octets
+        cdef int written
         try:
+            if hashes == NULL:
+                raise MemoryError
             stored = PyBytes_FromStringAndSize(NULL, (lines + MAX_SPILL) * LINE_OCTETS)
             octets = <uint8_t *>PyBytes_AS_STRING(stored)
             with nogil:
                 memset(octets, 0, (lines + MAX_SPILL) * LINE_OCTETS)
                 self.hashNames(hashes, key, mix)
                 qsort(hashes, self.namedCount, sizeof(Hashed), compareHashes)
-                fits = fillIndex(octets, hashes, self.namedCount, lines, bits)
-            return stored if fits else None
+                written = self.fillLines(octets, hashes, lines, &codes[0], &names, &places)
+            if written < 0:
+                raise MemoryError
+            if not written:
+                return None
+            return (
+                stored,
+                PyBytes_FromStringAndSize(<char *>names.start, names.size),
+                PyBytes_FromStringAndSize(<char *>places.start, places.size),
+            )
         finally:
             free(hashes)
+            free(names.start)
+            free(places.start)
 
     cdef void hashNames(self, Hashed *hashes, uint64_t key, uint64_t mix) noexcept nogil:
+        """
+        Hash all names.
+        """
         cdef size_t number
-        cdef const uint8_t *entry
+        cdef uint8_t symbols[MAX_SYMBOLS]
+        cdef uint8_t label[72]
+        cdef int count, at, end, size
         cdef uint64_t value
-        cdef int at
         for number in range(self.namedCount):
-            entry = self.named[number].entry
-            value = 0
-            for at in range(1, entry[0], 2):
-                value = mulmod(value + (<uint32_t>entry[at] << 8 | entry[at + 1]), key)
-            hashes[number].hash = mixed(value, mix)
-            hashes[number].page = self.named[number].page
+            count = symbolsOf(self.named[number].entry, symbols)
+            value = key
+            at = 0
+            while at < count:
+                end = at
+                while end < count and symbols[end] != 1:
+                    end += 1
+                label[0] = end - at
+                for size in range(1, end - at + 1):
+                    label[size] = ALPHABET[symbols[end - size]]
+                value = hash_label(label, value, mix)
+                at = end + 1
+            hashes[number].hash = value
+            hashes[number].number = <uint32_t>number
+
+    cdef int fillLines(
+        self,
+        uint8_t *stored,
+        const Hashed *hashes,
+        uint64_t lines,
+        const uint16_t *codes,
+        Octets *names,
+        Octets *places,
+    ) noexcept nogil:
+        """
+        Write the names, in the order of their hashes.
+
+        @return: 0 if one would stand too far from its line, -1 when memory
+            ran out.
+        """
+        cdef size_t number
+        cdef uint64_t free = 0, line
+        cdef uint8_t tag
+        cdef uint8_t *octets
+        cdef const Named *named
+        cdef letters wanted
+        cdef int size, entry
+        cdef uint32_t place
+        for number in range(self.namedCount):
+            if number + AHEAD < self.namedCount:
+                prefetch(&self.named[hashes[number + AHEAD].number])
+            if number + AHEAD // 2 < self.namedCount:
+                prefetch(self.named[hashes[number + AHEAD // 2].number].entry)
+            line = line_place(hashes[number].hash, lines, &tag)
+            if free < line * ENTRIES:
+                free = line * ENTRIES
+            elif free >= (line + MAX_SPILL) * ENTRIES:
+                return 0
+            octets = stored + free // ENTRIES * LINE_OCTETS
+            entry = free % ENTRIES
+            if entry == 0:
+                put_little(octets, <uint32_t>names.size)
+            named = &self.named[hashes[number].number]
+            size = lettersOf(named.entry, codes, &wanted)
+            octets[4 + entry] = tag
+            octets[SIZES + entry] = size
+            octets = grown(names, size + 4)
+            if octets == NULL:
+                return -1
+            memcpy(octets, wanted.octets, size)
+            place = named.place
+            if place & ANOTHER:
+                place = <uint32_t>(places.size // 4) | ANOTHER
+                if not copyPlaces(self.several.start + 4 * <size_t>(named.place ^ ANOTHER), places):
+                    return -1
+            put_little(octets + size, place)
+            free += 1
+        size = -names.size & 3
+        octets = grown(names, size)
+        if octets == NULL:
+            return -1
+        memset(octets, 0, size)
+        return 1
+
+
+cdef inline uint32_t scoped(uint32_t place) noexcept nogil:
+    """
+    Give a place as it stands in the file.
+    """
+    return place >> 2 | (place & 3) << 29
+
+
+cdef bint copyPlaces(const uint8_t *at, Octets *places) noexcept nogil:
+    """
+    Append one name's places.
+
+    @return: False when memory ran out.
+    """
+    cdef uint8_t *octets
+    while True:
+        octets = grown(places, 4)
+        if octets == NULL:
+            return False
+        memcpy(octets, at, 4)
+        if not at[3] & 0x80:
+            return True
+        at += 4
+
+
+cdef inline int symbolsOf(const uint8_t *entry, uint8_t *symbols) noexcept nogil:
+    """
+    Take an entry's name apart.
+
+    @return: The number of its letters.
+    """
+    cdef int at, count = 0
+    cdef uint32_t word
+    for at in range(1, entry[0], 2):
+        word = <uint32_t>entry[at] << 8 | entry[at + 1]
+        symbols[count] = word // 1600
+        symbols[count + 1] = word // 40 % 40
+        symbols[count + 2] = word % 40
+        count += 3
+    while count and symbols[count - 1] == 0:
+        count -= 1
+    return count
+
+
+cdef inline int lettersOf(
+    const uint8_t *entry, const uint16_t *codes, letters *wanted
+) noexcept nogil:
+    """
+    Write a name as it stands in the file.
+
+    @return: The octets.
+    """
+    cdef uint8_t symbols[MAX_SYMBOLS]
+    cdef int number
+    begin_letters(wanted)
+    for number in range(symbolsOf(entry, symbols)):
+        add_letter(wanted, codes, symbols[number])
+    return end_letters(wanted)
 
 
 cdef int scanLine(const uint8_t *at, const uint8_t *end, Encoder *encoder) noexcept nogil:
@@ -418,13 +617,11 @@ cdef bint encodeText(const uint8_t *name, const uint8_t *end, Encoder *encoder) 
     """
     cdef const uint8_t *at = end
     cdef int label = 0, dots = 0
-    cdef uint32_t code, tail
+    cdef uint32_t code
     # What hosts files say of themselves is told apart with more care elsewhere.
     if end - name > 253 or (end - name >= 9 and memcmp(name, b"localhost", 9) == 0):
         return False
-    encoder.size = encoder.letters = 0
-    encoder.word = 0
-    encoder.hash = encoder.key = 0
+    begin(encoder)
     while at > name:
         at -= 1
         if at[0] == 0x2E:
@@ -442,11 +639,7 @@ cdef bint encodeText(const uint8_t *name, const uint8_t *end, Encoder *encoder) 
         push(encoder, code)
     if label == 0 or dots == 0:
         return False
-    tail = tailOf(encoder)
-    if tail:
-        encoder.octets[encoder.size] = tail >> 8
-        encoder.octets[encoder.size + 1] = tail & 255
-        encoder.size += 2
+    finish(encoder)
     return True
 
 
@@ -458,7 +651,7 @@ cdef bint encodeName(const uint8_t *name, Py_ssize_t size, Encoder *encoder) noe
     """
     cdef int starts[MAX_LABELS]
     cdef int depth = 0, at = 0, letter, first
-    cdef uint32_t code, tail
+    cdef uint32_t code
     if size > 255 or size < 3:
         return False
     while at < size and name[at]:
@@ -469,9 +662,7 @@ cdef bint encodeName(const uint8_t *name, Py_ssize_t size, Encoder *encoder) noe
         at += name[at] + 1
     if at != size - 1:
         return False
-    encoder.size = encoder.letters = 0
-    encoder.word = 0
-    encoder.hash = encoder.key = 0
+    begin(encoder)
     first = depth
     while depth:
         if depth != first:
@@ -485,11 +676,7 @@ cdef bint encodeName(const uint8_t *name, Py_ssize_t size, Encoder *encoder) noe
                 return False
             push(encoder, code)
             letter -= 1
-    tail = tailOf(encoder)
-    if tail:
-        encoder.octets[encoder.size] = tail >> 8
-        encoder.octets[encoder.size + 1] = tail & 255
-        encoder.size += 2
+    finish(encoder)
     return True
 
 
@@ -531,72 +718,3 @@ cdef size_t dropRepeats(
         items[kept] = items[number]
         kept += 1
     return kept
-
-
-cdef inline int sharedOctets(const uint8_t *one, const uint8_t *other) noexcept nogil:
-    """
-    How many octets a name shares with the one before it; never all.
-    """
-    cdef int limit = min(<int>one[0], <int>other[0] - 1), count = 0
-    while count < limit and one[count + 1] == other[count + 1]:
-        count += 1
-    return count
-
-
-cdef inline size_t entryOctets(const uint8_t *entry, int shared) noexcept nogil:
-    cdef int rest = entry[0] - shared
-    return 1 + (shared >= 15) + (rest >= 15) + rest
-
-
-cdef size_t writeEntry(
-    uint8_t *octets, const Item *items, size_t places, int shared
-) noexcept nogil:
-    """
-    Write one name and its places.
-
-    @return: The octets written.
-    """
-    cdef const uint8_t *entry = items[0].entry
-    cdef int rest = entry[0] - shared
-    cdef uint8_t *at = octets + 1
-    cdef size_t number
-    cdef uint32_t place
-    octets[0] = min(shared, 15) << 4 | min(rest, 15)
-    if shared >= 15:
-        at[0] = shared
-        at += 1
-    if rest >= 15:
-        at[0] = rest
-        at += 1
-    memcpy(at, entry + 1 + shared, rest)
-    at += rest
-    for number in range(places):
-        place = placeAt(items[number].entry)
-        place = place >> 2 | (place & 3) << 29
-        if number + 1 < places:
-            place |= <uint32_t>1 << 31
-        put_little(at, place)
-        at += 4
-    return at - octets
-
-
-cdef bint fillIndex(
-    uint8_t *octets, const Hashed *hashes, size_t count, uint64_t lines, int bits
-) noexcept nogil:
-    """
-    Write sorted hashes to the index.
-
-    @return: False if one would stand too far from its line.
-    """
-    cdef size_t number
-    cdef uint64_t slot = 0, line
-    cdef uint32_t mark
-    for number in range(count):
-        line = place_of(hashes[number].hash, lines, bits, &mark)
-        if slot < line * 16:
-            slot = line * 16
-        elif slot >= (line + MAX_SPILL) * 16:
-            return False
-        put_little(octets + 4 * slot, mark | hashes[number].page)
-        slot += 1
-    return True

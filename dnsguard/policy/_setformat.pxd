@@ -1,24 +1,18 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 #
-# What the compiled twins share: the arithmetic of L{dnsguard.policy.setformat},
-# and encoding names letter by letter.
+# What the compiled twins share: the arithmetic of L{dnsguard.policy.setformat}.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from * nogil:
     """
     #include <stdint.h>
-    #define PRIME ((1ULL << 61) - 1)
+    #include <string.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
 
-    /* a * b modulo 2^61 - 1, for a below 2^62 and b below the prime. */
-    static inline uint64_t mulmod(uint64_t a, uint64_t b)
-    {
-        unsigned __int128 product = (unsigned __int128)a * b;
-        uint64_t sum = ((uint64_t)product & PRIME) + (uint64_t)(product >> 61);
-        sum = (sum & PRIME) + (sum >> 61);
-        return sum >= PRIME ? sum - PRIME : sum;
-    }
-    /* The number of each letter that names in a set may have; a dot only ever
+    /* The symbol of each letter that names in a set may have; a dot only ever
        stands between labels, inside one it is no letter. */
     static const uint8_t CODES[256] = {
         ['-'] = 2, ['_'] = 3,
@@ -31,18 +25,8 @@ cdef extern from * nogil:
         ['y'] = 38, ['z'] = 39,
     };
 
-    static inline uint64_t mixed(uint64_t value, uint64_t mix)
-    {
-        return (value ^ (value >> 29)) * mix;
-    }
-    static inline uint64_t place_of(uint64_t hash, uint64_t lines, int bits, uint32_t *mark)
-    {
-        unsigned __int128 product = (unsigned __int128)hash * lines;
-        uint32_t upper = (uint32_t)((uint64_t)product >> (32 + bits));
-        *mark = (upper ? upper : 1) << bits;
-        return (uint64_t)(product >> 64);
-    }
     #define prefetch(address) __builtin_prefetch(address)
+    #define lowest_bit(bits) __builtin_ctz(bits)
     static inline uint32_t little(const uint8_t *p)
     {
         return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -58,63 +42,122 @@ cdef extern from * nogil:
             value = value << 8 | (i < size ? p[i] : 0);
         return value;
     }
-    /* One bit for each of the 16 entries of a line that bears the mark. */
-    static inline uint32_t marked(const uint8_t *line, uint32_t mask, uint32_t mark)
+
+    /* Hash a label behind those that were hashed before. Eight octets behind it
+       must be there to be read. */
+    static inline uint64_t hash_label(const uint8_t *label, uint64_t value, uint64_t mix)
     {
-        uint32_t found = 0;
-        for (int i = 0; i < 16; i++)
-            found |= (uint32_t)((little(line + 4 * i) & ~mask) == mark) << i;
-        return found;
+        int left = label[0] + 1;
+        for (; left > 0; left -= 8, label += 8) {
+            uint64_t piece;
+            memcpy(&piece, label, 8);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            piece = __builtin_bswap64(piece);
+    #endif
+            if (left < 8)
+                piece &= ((uint64_t)1 << 8 * left) - 1;
+            unsigned __int128 product = (unsigned __int128)(value ^ piece) * mix;
+            value = (uint64_t)product ^ (uint64_t)(product >> 64);
+        }
+        return value;
     }
-    #define lowest_bit(bits) __builtin_ctz(bits)
+    static inline uint64_t line_place(uint64_t hash, uint64_t lines, uint8_t *tag)
+    {
+        unsigned __int128 product = (unsigned __int128)hash * lines;
+        *tag = (uint8_t)((uint64_t)product >> 56);
+        return (uint64_t)(product >> 64);
+    }
+
+    /* One bit for each of the 30 entries of a line that bears the tag. */
+    static inline uint32_t tagged(const uint8_t *line, uint8_t tag)
+    {
+    #ifdef __SSE2__
+        __m128i wanted = _mm_set1_epi8((char)tag);
+        __m128i low = _mm_loadu_si128((const __m128i *)(line + 4));
+        __m128i high = _mm_loadu_si128((const __m128i *)(line + 18));
+        uint32_t found = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(low, wanted));
+        return found | (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(high, wanted)) << 14;
+    #else
+        uint32_t found = 0;
+        for (int i = 0; i < 30; i++)
+            found |= (uint32_t)(line[4 + i] == tag) << i;
+        return found;
+    #endif
+    }
+    /* The octets of the first so many names of a line. */
+    static inline uint32_t octets_before(const uint8_t *line, int count)
+    {
+        uint32_t sum = 4 * count;
+        for (int i = 0; i < count; i++)
+            sum += line[34 + i];
+        return sum;
+    }
+
+    typedef struct {
+        uint8_t octets[272];
+        uint8_t *at;
+        uint64_t bits;
+        int held;
+        int before;
+    } letters;
+
+    static inline void begin_letters(letters *to)
+    {
+        to->at = to->octets;
+        to->bits = 0;
+        to->held = 0;
+        to->before = 0;
+    }
+    /* Append a letter. 0: no name has these two in a row. */
+    static inline int add_letter(letters *to, const uint16_t *codes, int symbol)
+    {
+        uint32_t code = codes[to->before * 40 + symbol];
+        int length = code & 15;
+        to->bits = to->bits << length | code >> 4;
+        to->held += length;
+        to->before = symbol;
+        if (to->held >= 32) {
+            to->held -= 32;
+            uint32_t word = (uint32_t)(to->bits >> to->held);
+            to->at[0] = word >> 24; to->at[1] = word >> 16; to->at[2] = word >> 8; to->at[3] = word;
+            to->at += 4;
+        }
+        return length;
+    }
+    /* Fill up with ones. Gives the number of octets. */
+    static inline int end_letters(letters *to)
+    {
+        int fill = -to->held & 7;
+        to->bits = ((to->bits + 1) << fill) - 1;
+        to->held += fill;
+        while (to->held) {
+            to->held -= 8;
+            *to->at++ = to->bits >> to->held;
+        }
+        return to->at - to->octets;
+    }
     """
-    uint64_t mulmod(uint64_t a, uint64_t b)
-    uint64_t mixed(uint64_t value, uint64_t mix)
-    uint64_t place_of(uint64_t hash, uint64_t lines, int bits, uint32_t *mark)
     void prefetch(const void *address)
+    int lowest_bit(uint32_t bits)
     uint32_t little(const uint8_t *p)
     void put_little(uint8_t *p, uint32_t value)
     uint64_t first_eight(const uint8_t *p, int size)
-    uint32_t marked(const uint8_t *line, uint32_t mask, uint32_t mark)
-    int lowest_bit(uint32_t bits)
+    uint64_t hash_label(const uint8_t *label, uint64_t value, uint64_t mix)
+    uint64_t line_place(uint64_t hash, uint64_t lines, uint8_t *tag)
+    uint32_t tagged(const uint8_t *line, uint8_t tag)
+    uint32_t octets_before(const uint8_t *line, int count)
+    ctypedef struct letters:
+        uint8_t *octets
+    void begin_letters(letters *to)
+    int add_letter(letters *to, const uint16_t *codes, int symbol)
+    int end_letters(letters *to)
     const uint8_t CODES[256]
 
 
 cdef enum:
     MAX_LABELS = 128
-    MAX_ENCODED = 176
+    MAX_NAME = 255
     MAX_SPILL = 16
     LINE_OCTETS = 64
-
-
-cdef struct Encoder:
-    uint8_t octets[MAX_ENCODED + 8]
-    int size
-    int letters
-    uint32_t word
-    uint64_t hash
-    uint64_t key
-
-
-cdef inline void push(Encoder *encoder, uint32_t code) noexcept nogil:
-    """
-    Append a letter.
-    """
-    encoder.word = encoder.word * 40 + code
-    encoder.letters += 1
-    if encoder.letters == 3:
-        encoder.octets[encoder.size] = encoder.word >> 8
-        encoder.octets[encoder.size + 1] = encoder.word & 255
-        encoder.size += 2
-        encoder.hash = mulmod(encoder.hash + encoder.word, encoder.key)
-        encoder.word = 0
-        encoder.letters = 0
-
-
-cdef inline uint32_t tailOf(const Encoder *encoder) noexcept nogil:
-    """
-    The last word as it would be if the name ended here; 0 if there is none.
-    """
-    if encoder.letters == 0:
-        return 0
-    return encoder.word * (1600 if encoder.letters == 1 else 40)
+    ENTRIES = 30
+    SIZES = 34

@@ -11,39 +11,48 @@ checked before it is used, so that the worst that damage does is a wrong answer.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from dnsguard.policy._setformat cimport (
     CODES,
-    Encoder,
+    ENTRIES,
     LINE_OCTETS,
-    MAX_ENCODED,
     MAX_LABELS,
+    MAX_NAME,
     MAX_SPILL,
+    SIZES,
+    add_letter,
+    begin_letters,
+    end_letters,
+    hash_label,
+    letters,
+    line_place,
     little,
     lowest_bit,
-    marked,
-    mixed,
-    mulmod,
-    place_of,
+    octets_before,
     prefetch,
-    push,
-    tailOf,
+    tagged,
 )
 
 from dnsguard.errors import PolicyError
-from dnsguard.policy import setformat
+from dnsguard.policy import setformat, setletters
 
-assert MAX_SPILL == setformat.MAX_SPILL and LINE_OCTETS == 4 * setformat.ENTRIES_A_LINE
-assert all(CODES[letter] == code for letter, code in setformat.CODES.items() if letter != 0x2E)
+assert MAX_SPILL == setformat.MAX_SPILL and LINE_OCTETS == setformat.LINE_SIZE
+assert ENTRIES == setformat.ENTRIES_A_LINE and SIZES == 4 + ENTRIES
+assert all(CODES[letter] == code for letter, code in setletters.CODES.items() if letter != 0x2E)
+
+
+cdef struct Asked:
+    # The name, zeros behind, and where each label starts.
+    uint8_t name[MAX_NAME + 9]
+    int starts[MAX_LABELS]
+    int depth
 
 
 cdef struct Suffix:
     uint64_t line
-    uint32_t mark
-    uint16_t tail
-    uint16_t size
-    int start
+    int depth
+    uint8_t tag
 
 
 cdef class Table:
@@ -54,12 +63,14 @@ cdef class Table:
     cdef readonly object header
     cdef object selected
     cdef const uint8_t[::1] buffer
-    cdef const uint8_t *index
-    cdef const uint8_t *pages
+    cdef const uint16_t[::1] codeBuffer
+    cdef const uint16_t *codes
+    cdef const uint8_t *lines
+    cdef const uint8_t *names
+    cdef const uint8_t *places
     cdef const uint8_t *chosen
-    cdef uint64_t key, mix, indexLines, storedLines
-    cdef uint32_t pageCount, pageSize, mask
-    cdef int bits, least, most, sourceCount
+    cdef uint64_t key, mix, hashedLines, storedLines, namesSize, placeCount
+    cdef int least, most, sourceCount
     cdef uint32_t *bases
 
     def __cinit__(self, buffer, header, bytes selected):
@@ -69,17 +80,20 @@ cdef class Table:
         self.buffer = buffer
         if self.buffer.shape[0] != header.size or len(selected) != len(header.sources):
             raise PolicyError("set of names", "a header that isn't this set's")
-        self.index = &self.buffer[0] + <size_t>header.indexOffset
-        self.pages = &self.buffer[0] + <size_t>header.pagesOffset
+        self.codeBuffer = header.codes
+        if self.codeBuffer.shape[0] != setletters.LETTERS * setletters.LETTERS:
+            raise PolicyError("set of names", "a header that isn't this set's")
+        self.codes = &self.codeBuffer[0]
+        self.lines = &self.buffer[0] + <size_t>header.linesOffset
+        self.names = &self.buffer[0] + <size_t>header.namesOffset
+        self.places = &self.buffer[0] + <size_t>header.placesOffset
+        self.namesSize = header.placesOffset - header.namesOffset
+        self.placeCount = (header.size - header.placesOffset) // 4
         self.chosen = <const uint8_t *>PyBytes_AS_STRING(selected)
         self.key = header.key
         self.mix = header.mix
-        self.indexLines = header.indexLines
+        self.hashedLines = header.lines
         self.storedLines = header.storedLines
-        self.pageCount = header.pages
-        self.pageSize = header.pageSize
-        self.bits = header.pageBits
-        self.mask = (<uint32_t>1 << self.bits) - 1
         self.least = header.leastLabels
         self.most = header.mostLabels if header.names else 0
         self.sourceCount = len(header.sources)
@@ -110,200 +124,160 @@ cdef class Table:
         """
         Find the first place of a name, or append all to a list.
         """
-        cdef Encoder encoder
+        cdef Asked asked
         cdef Suffix suffixes[MAX_LABELS]
-        cdef int count = self.suffixesOf(
-            <const uint8_t *>PyBytes_AS_STRING(qname), PyBytes_GET_SIZE(qname), &encoder, suffixes
-        )
         cdef const uint8_t *place
-        cdef const uint8_t *end
+        cdef int count, start
+        if not readName(
+            <const uint8_t *>PyBytes_AS_STRING(qname), PyBytes_GET_SIZE(qname), &asked
+        ):
+            return None
+        count = self.suffixesOf(&asked, suffixes)
         while count:
             count -= 1
-            place = self.entryOf(&suffixes[count], &encoder, &end)
+            place = self.placeOf(&suffixes[count], &asked)
             if place != NULL:
-                found = self.placesAt(place, end, suffixes[count].start, every)
+                start = asked.starts[asked.depth - suffixes[count].depth]
+                found = self.placesAt(little(place), start, every)
                 if found is not None:
                     return found
         return None
 
-    cdef int suffixesOf(
-        self, const uint8_t *name, Py_ssize_t size, Encoder *encoder, Suffix *suffixes
-    ) noexcept nogil:
+    cdef int suffixesOf(self, const Asked *asked, Suffix *suffixes) noexcept nogil:
         """
-        Hash the name and its parents, in one pass from the last letter to the
-        first, and call for their index lines.
+        Hash the name and its parents, in one pass from the last label to the
+        first, and call for their lines.
 
         @return: How many of them the set could have; the shortest is first.
         """
-        cdef int starts[MAX_LABELS]
-        cdef int depth = 0, count = 0, number, at = 0, letter
-        cdef uint32_t code
-        cdef uint64_t hash
-        cdef uint32_t tail
-        if size > 255:
-            return 0
-        while at < size and name[at]:
-            if depth == MAX_LABELS - 1 or at + name[at] + 1 >= size:
-                return 0
-            starts[depth] = at
-            depth += 1
-            at += name[at] + 1
-        if at >= size:
-            return 0
-        encoder.size = encoder.letters = 0
-        encoder.word = 0
-        encoder.hash = 0
-        encoder.key = self.key
-        for number in range(min(depth, self.most)):
-            at = starts[depth - 1 - number]
-            if number:
-                push(encoder, 1)
-            letter = at + name[at]
-            while letter > at:
-                code = CODES[name[letter]]
-                if code == 0:
-                    return count
-                push(encoder, code)
-                letter -= 1
-            if number + 1 >= self.least:
-                tail = tailOf(encoder)
-                hash = mulmod(encoder.hash + tail, self.key) if tail else encoder.hash
-                suffixes[count].line = place_of(
-                    mixed(hash, self.mix), self.indexLines, self.bits, &suffixes[count].mark
-                )
-                prefetch(self.index + suffixes[count].line * LINE_OCTETS)
-                suffixes[count].tail = tail
-                suffixes[count].size = encoder.size
-                suffixes[count].start = at
+        cdef int depth, count = 0
+        cdef uint64_t value = self.key
+        for depth in range(1, min(asked.depth, self.most) + 1):
+            value = hash_label(asked.name + asked.starts[asked.depth - depth], value, self.mix)
+            if depth >= self.least:
+                suffixes[count].line = line_place(value, self.hashedLines, &suffixes[count].tag)
+                suffixes[count].depth = depth
+                prefetch(self.lines + suffixes[count].line * LINE_OCTETS)
                 count += 1
         return count
 
-    cdef const uint8_t *entryOf(
-        self, const Suffix *suffix, const Encoder *encoder, const uint8_t **end
-    ) noexcept nogil:
+    cdef const uint8_t *placeOf(self, const Suffix *suffix, const Asked *asked) noexcept nogil:
         """
-        Find an entry's places.
-
-        @param end: Is set to the end of the page they are on.
+        Find what stands behind a name; C{NULL} if it isn't there.
         """
-        cdef uint64_t line = suffix.line, last = line + MAX_SPILL + 1
-        cdef const uint8_t *entries
-        cdef const uint8_t *found
-        cdef uint32_t bits, entry
-        cdef uint8_t wanted[MAX_ENCODED + 8]
-        cdef int size = -1
+        cdef uint64_t line = suffix.line, last = line + MAX_SPILL + 1, at
+        cdef const uint8_t *octets
+        cdef letters wanted
+        cdef uint32_t bits
+        cdef int size = -1, entry
         if last > self.storedLines:
             last = self.storedLines
         while line < last:
-            entries = self.index + line * LINE_OCTETS
-            bits = marked(entries, self.mask, suffix.mark)
+            octets = self.lines + line * LINE_OCTETS
+            bits = tagged(octets, suffix.tag)
             while bits:
-                entry = little(entries + 4 * lowest_bit(bits)) & self.mask
+                entry = lowest_bit(bits)
                 bits &= bits - 1
-                if entry < self.pageCount:
-                    callPage(self.pages + <size_t>entry * self.pageSize)
+                at = <uint64_t>little(octets) + octets_before(octets, entry)
+                if at + octets[SIZES + entry] + 4 > self.namesSize:
+                    continue
+                prefetch(self.names + at)
+                prefetch(self.names + at + octets[SIZES + entry] + 3)
                 if size < 0:
-                    size = suffix.size
-                    memcpy(wanted, encoder.octets, size)
-                    if suffix.tail:
-                        wanted[size] = suffix.tail >> 8
-                        wanted[size + 1] = suffix.tail & 255
-                        size += 2
-                if entry < self.pageCount:
-                    end[0] = self.pages + <size_t>(entry + 1) * self.pageSize
-                    found = onPage(end[0] - self.pageSize, end[0], wanted, size)
-                    if found != NULL:
-                        return found
-            if little(entries + LINE_OCTETS - 4) == 0:
+                    # While the name is on its way from memory.
+                    size = lettersOf(asked, suffix.depth, self.codes, &wanted)
+                    if size == 0:
+                        return NULL
+                if octets[SIZES + entry] == size and memcmp(
+                    self.names + at, wanted.octets, size
+                ) == 0:
+                    return self.names + at + size
+            if octets[LINE_OCTETS - 1] == 0:
                 return NULL
             line += 1
         return NULL
 
-    cdef object placesAt(
-        self, const uint8_t *at, const uint8_t *end, int start, list every
-    ):
+    cdef object placesAt(self, uint32_t value, int start, list every):
         """
-        Read an entry's places: the first selected one, or all into a list.
+        Read a name's places: the first selected one, or all into a list.
         """
-        cdef uint32_t value, line, other = 1 if start else 2
-        cdef int low, high, middle
-        while at + 4 <= end:
-            value = little(at)
-            at += 4
-            line = value & 0x1FFFFFFF
-            if (value >> 29) & 3 != other:
-                low = 0
-                high = self.sourceCount
-                while low < high:
-                    middle = (low + high) >> 1
-                    if self.bases[middle] <= line:
-                        low = middle + 1
-                    else:
-                        high = middle
-                low -= 1
-                if low >= 0 and self.chosen[low]:
-                    place = (low, line - self.bases[low], start)
-                    if every is None:
-                        return place
-                    every.append(place)
-            if not value >> 31:
-                break
+        cdef uint64_t at
+        if value >> 31 == 0:
+            return self.placeIn(value, start, every)
+        at = value & 0x7FFFFFFF
+        while at < self.placeCount:
+            value = little(self.places + 4 * at)
+            found = self.placeIn(value, start, every)
+            if found is not None or value >> 31 == 0:
+                return found
+            at += 1
+        return None
+
+    cdef inline object placeIn(self, uint32_t value, int start, list every):
+        """
+        Give a place, if it is selected and speaks of the name asked for.
+        """
+        cdef uint32_t line = value & 0x1FFFFFFF
+        cdef int low = 0, high = self.sourceCount, middle
+        if (value >> 29) & 3 == <uint32_t>(1 if start else 2):
+            return None
+        while low < high:
+            middle = (low + high) >> 1
+            if self.bases[middle] <= line:
+                low = middle + 1
+            else:
+                high = middle
+        low -= 1
+        if low < 0 or not self.chosen[low]:
+            return None
+        place = (low, line - self.bases[low], start)
+        if every is None:
+            return place
+        every.append(place)
         return None
 
 
-cdef inline void callPage(const uint8_t *page) noexcept nogil:
+cdef inline bint readName(const uint8_t *name, Py_ssize_t size, Asked *asked) noexcept nogil:
     """
-    Call for a page's first octets, at once instead of line after line.
+    Copy a name, and find its labels.
+
+    @return: False if it isn't one.
     """
-    cdef int line
-    for line in range(4):
-        prefetch(page + line * LINE_OCTETS)
+    cdef int at = 0, depth = 0
+    if size > MAX_NAME or size < 1:
+        return False
+    while name[at]:
+        if depth == MAX_LABELS - 1 or at + name[at] + 1 >= size:
+            return False
+        asked.starts[depth] = at
+        depth += 1
+        at += name[at] + 1
+    if at != size - 1:
+        return False
+    memcpy(asked.name, name, size)
+    memset(asked.name + size, 0, 8)
+    asked.depth = depth
+    return True
 
 
-cdef const uint8_t *onPage(
-    const uint8_t *at, const uint8_t *end, const uint8_t *wanted, int size
+cdef inline int lettersOf(
+    const Asked *asked, int depth, const uint16_t *codes, letters *wanted
 ) noexcept nogil:
     """
-    Look for a name on one page.
+    Write the last so many labels as they stand in the file.
 
-    @return: Where its places are.
+    @return: The octets; 0 if no name in the file has such letters in a row.
     """
-    cdef int matched = 0, shared, rest, same, limit
-    cdef uint8_t head
-    while at < end:
-        head = at[0]
-        if head == 0:
-            return NULL
-        at += 1
-        shared = head >> 4
-        rest = head & 15
-        if end - at < 2:
-            return NULL
-        if shared == 15:
-            shared = at[0]
-            at += 1
-        if rest == 15:
-            rest = at[0]
-            at += 1
-        if shared < matched or end - at < rest + 4:
-            return NULL
-        if shared == matched:
-            limit = size - matched
-            if limit > rest:
-                limit = rest
-            same = 0
-            while same < limit and at[same] == wanted[matched + same]:
-                same += 1
-            if same == rest and matched + same == size:
-                return at + rest
-            if same < limit:
-                if at[same] > wanted[matched + same]:
-                    return NULL
-            elif rest > limit:
-                return NULL
-            matched += same
-        at += rest
-        while end - at >= 4 and at[3] & 0x80:
-            at += 4
-        at += 4
-    return NULL
+    cdef int number, at, letter, symbol
+    begin_letters(wanted)
+    for number in range(depth):
+        at = asked.starts[asked.depth - 1 - number]
+        if number and not add_letter(wanted, codes, 1):
+            return 0
+        letter = at + asked.name[at]
+        while letter > at:
+            symbol = CODES[asked.name[letter]]
+            if symbol == 0 or not add_letter(wanted, codes, symbol):
+                return 0
+            letter -= 1
+    return end_letters(wanted)

@@ -4,9 +4,10 @@
 Building a compiled set of names.
 
 A set is built in three steps that the two builders share: entries are
-collected, sorted and written to pages; hashes of the names are sorted and
-written to the index; header and sources go in front. The compiled twin of
-L{Builder} in C{_setbuilder.pyx} does the first two in C.
+collected and sorted, and the code of letters is made from them; lines and
+names are written in the order of the names' hashes; header and sources go in
+front. The compiled twin of L{Builder} in C{_setbuilder.pyx} does the first two
+in C.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,17 +25,17 @@ import attrs
 from dnsguard.errors import PolicyError
 from dnsguard.policy.setformat import (
     HEADER_SIZE,
+    LINE_SIZE,
     LOAD,
-    MAX_PAGE_BITS,
+    MAX_NAMES_SIZE,
     MAX_PLACES,
     MAX_SOURCES,
-    PRIME,
     Header,
     SetSource,
-    encode,
     packMeta,
 )
-from dnsguard.policy.setpages import Pages, pageSizeFor
+from dnsguard.policy.setletters import codesOf
+from dnsguard.policy.setlines import Lines
 from dnsguard.wire.names import MAX_NAME
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["Builder", "Collector", "Keys", "Parts", "assemble", "numbered", "randomKeys"]
 
 _LABELS = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*").fullmatch
-_END = b"\0\0"
+_END = b"\0"
 
 _TRIES = 8
 
 Keys = Iterator[tuple[int, int]]
-"""Pairs of secrets to hash with: the key below L{PRIME}, the odd mix."""
+"""Pairs of secrets to hash with: the key, the odd mix."""
 
 
 def randomKeys() -> Keys:
@@ -55,7 +57,7 @@ def randomKeys() -> Keys:
     Unpredictable secrets, as many as are asked for.
     """
     while True:
-        yield secrets.randbelow(PRIME - (1 << 32)) + (1 << 31), secrets.randbits(64) | 1
+        yield secrets.randbits(64), secrets.randbits(64) | 1
 
 
 class Collector(Protocol):
@@ -89,7 +91,7 @@ class Builder:
     """
     A collection of names that becomes a compiled set.
 
-    It holds an octet string of some twenty octets for each entry.
+    It holds an octet string of some thirty octets for each entry.
     """
 
     scan = None
@@ -141,7 +143,7 @@ class Builder:
             self._mostLabels = labels
         if labels < self._leastLabels:
             self._leastLabels = labels
-        self._entries.append(encode(text) + _END + (place << 2 | scope).to_bytes(4, "big"))
+        self._entries.append(text + _END + (place << 2 | scope).to_bytes(4, "big"))
 
     def build(self, facts: dict[str, Any] | None = None, keys: Keys | None = None) -> bytes:
         """
@@ -154,26 +156,24 @@ class Builder:
         entries.sort()
         bases = [base for _, base in self._sources]
         names = [0] * len(bases)
-        pages = Pages(pageSizeFor(len(bases)))
-        for encoded, places in _distinct(entries, bases, names):
-            pages.add(encoded, places)
+        lines = Lines()
+        for text, places in _distinct(entries, bases, names):
+            lines.add(text, places)
         entries.clear()
-        pages.finish()
         parts = Parts(
-            pages=pages.octets,
-            pageSize=pages.size,
+            lengths=lines.codeLengths(),
             leastLabels=self._leastLabels,
             mostLabels=self._mostLabels,
-            names=len(pages.names),
+            names=len(lines),
             sources=numbered(self._sources, self._base + self._highest + 1, names),
             facts=facts or {},
         )
-        return assemble(parts, pages.index, keys or randomKeys())
+        return assemble(parts, lines.write, keys or randomKeys())
 
 
 def _textOf(name: bytes) -> bytes | None:
     """
-    Give a wire name's L{reversedText <dnsguard.policy.setformat.reversedText>};
+    Give a wire name's labels joined by dots, from last letter to first;
     L{None} if it can't be kept.
     """
     parts = []
@@ -204,11 +204,11 @@ def _distinct(
     at = 0
     count = len(entries)
     while at < count:
-        encoded = entries[at][:-6]
+        text = entries[at][:-5]
         values = [_place(entries[at])]
         at += 1
-        # Zeros end a name, and no name goes on with zeros.
-        prefix = encoded + _END
+        # A zero ends a name, and no name goes on with one.
+        prefix = text + _END
         while at < count and entries[at].startswith(prefix):
             values.append(_place(entries[at]))
             at += 1
@@ -216,7 +216,7 @@ def _distinct(
             names[bisect_right(bases, values[0] & 0x1FFFFFFF) - 1] += 1
         else:
             values = _withoutRepeats(values, bases, names)
-        yield encoded, values
+        yield text, values
 
 
 def _place(entry: bytes) -> int:
@@ -240,18 +240,17 @@ def _withoutRepeats(values: list[int], bases: list[int], names: list[int]) -> li
 @attrs.frozen
 class Parts:
     """
-    A set all but for its index.
+    What is known of a set before its names are written.
 
-    @ivar pages: The pages' octets.
-    @ivar pageSize: Octets in a page.
+    @ivar lengths: What L{codeLengths <dnsguard.policy.setformat.codeLengths>}
+        gave.
     @ivar leastLabels: Labels in the shortest name; likewise C{mostLabels}.
     @ivar names: Distinct names.
     @ivar sources: The lists.
     @ivar facts: What to keep in the header.
     """
 
-    pages: bytes | bytearray
-    pageSize: int
+    lengths: bytes
     leastLabels: int
     mostLabels: int
     names: int
@@ -274,67 +273,65 @@ def numbered(sources: list[tuple[str, int]], end: int, names: list[int]) -> list
     ]
 
 
-MakeIndex = Callable[[int, int, int, int], bytes | None]
+Write = Callable[[int, int, int, "array[int]"], tuple[bytes, bytes, bytes] | None]
 """
-Writes the index for a key, a mix, so many bits for the page's number and so
-many lines; or says L{None}: others, please.
+Writes lines, names and places for a key, a mix, so many lines and these codes;
+or says L{None}: others, please.
 """
 
 
-def assemble(parts: Parts, makeIndex: MakeIndex, keys: Keys) -> bytes:
+def assemble(parts: Parts, write: Write, keys: Keys) -> bytes:
     """
     Put a set together.
 
     @raise PolicyError: There are too many names for one set.
     """
-    pageCount = len(parts.pages) // parts.pageSize
-    pageBits = max(1, (pageCount - 1).bit_length()) if pageCount else 1
-    if pageBits > MAX_PAGE_BITS:
+    codes = codesOf(parts.lengths)
+    key, mix, lineCount, (lines, names, places) = _written(parts.names, codes, write, keys)
+    if len(names) >= MAX_NAMES_SIZE:
         raise PolicyError("block lists", f"{parts.names} names are too many for one set")
-    key, mix, lines, index = _indexed(parts.names, pageBits, makeIndex, keys)
-    meta = packMeta(parts.sources, parts.facts)
-    metaSize = len(meta)
-    indexOffset = -(-(HEADER_SIZE + metaSize) // 64) * 64
-    behind = (meta.ljust(indexOffset - HEADER_SIZE, b"\0"), index, parts.pages)
+    meta = packMeta(parts.sources, parts.lengths, parts.facts)
+    linesOffset = -(-(HEADER_SIZE + len(meta)) // LINE_SIZE) * LINE_SIZE
+    behind = (meta.ljust(linesOffset - HEADER_SIZE, b"\0"), lines, names, places)
     checksum = 0
     for part in behind:
         checksum = zlib.crc32(part, checksum)
+    namesOffset = linesOffset + len(lines)
     header = Header(
         names=parts.names,
         places=sum(source.names for source in parts.sources),
-        indexLines=lines,
-        storedLines=len(index) // 64,
-        pages=pageCount,
-        pageSize=parts.pageSize,
-        pageBits=pageBits,
+        lines=lineCount,
+        storedLines=len(lines) // LINE_SIZE,
         leastLabels=parts.leastLabels,
         mostLabels=parts.mostLabels,
         key=key,
         mix=mix,
-        indexOffset=indexOffset,
-        pagesOffset=indexOffset + len(index),
-        size=indexOffset + len(index) + len(parts.pages),
+        linesOffset=linesOffset,
+        namesOffset=namesOffset,
+        placesOffset=namesOffset + len(names),
+        size=namesOffset + len(names) + len(places),
         checksum=checksum,
         sources=tuple(parts.sources),
+        codes=codes,
         facts=parts.facts,
     )
     return b"".join((header.pack(meta), *behind))
 
 
-def _indexed(
-    names: int, pageBits: int, makeIndex: MakeIndex, keys: Keys
-) -> tuple[int, int, int, bytes]:
+def _written(
+    names: int, codes: array[int], write: Write, keys: Keys
+) -> tuple[int, int, int, tuple[bytes, bytes, bytes]]:
     """
-    Write the index with the first key that serves.
+    Write the names with the first key that serves.
 
-    @return: The key, the mix, the number of lines and the index.
+    @return: The key, the mix, the number of lines, and what was written.
     """
     load = LOAD
     for attempt, (key, mix) in enumerate(keys, 1):
         lines = max(1, -(-names // load))
-        index = makeIndex(key, mix, pageBits, lines)
-        if index is not None:
-            return key, mix, lines, index
+        written = write(key, mix, lines, codes)
+        if written is not None:
+            return key, mix, lines, written
         if attempt >= _TRIES:
             load = max(1, load // 2)
     raise PolicyError("block lists", "no key left to hash with")

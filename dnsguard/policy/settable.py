@@ -9,19 +9,20 @@ answers, some thirty times as fast. L{dnsguard.policy.domainset} chooses.
 
 from __future__ import annotations
 
-import re
-import struct
+from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Any
 
 from dnsguard.policy.setformat import (
     ENTRIES_A_LINE,
+    LINE_SIZE,
     MAX_SPILL,
     Header,
     Scope,
-    encode,
-    hashName,
-    indexPlace,
+    linePlace,
+    suffixHashes,
 )
+from dnsguard.policy.setletters import encode, symbolsOf
 
 __all__ = ["Place", "Table"]
 
@@ -30,10 +31,6 @@ Place = tuple[int, int, int]
 The number of the source, its line, and where in the name asked for the
 matching name starts.
 """
-
-_LINE = struct.Struct(f"<{ENTRIES_A_LINE}I")
-
-_LABEL = re.compile(rb"[a-z0-9_-]+").fullmatch
 
 
 class Table:
@@ -61,8 +58,8 @@ class Table:
         @param qname: The name, lower-cased, in wire form.
         @return: Of several sources that have the same entry, the first.
         """
-        for start, encoded in self._suffixes(qname):
-            for place in self._places(encoded, start):
+        for start, hashed in self._suffixes(qname):
+            for place in self._places(qname, start, hashed):
                 return place
         return None
 
@@ -72,14 +69,14 @@ class Table:
         """
         return [
             place
-            for start, encoded in self._suffixes(qname)
-            for place in self._places(encoded, start)
+            for start, hashed in self._suffixes(qname)
+            for place in self._places(qname, start, hashed)
         ]
 
-    def _suffixes(self, qname: bytes) -> list[tuple[int, bytes]]:
+    def _suffixes(self, qname: bytes) -> list[tuple[int, int]]:
         """
-        Where the name and each of its parents start in it, and the form in
-        which each would stand on a page; longest first.
+        Where the name and each of its parents start in it, and their hashes,
+        as far as the set could have them; longest first.
         """
         header = self.header
         if not header.names:
@@ -90,122 +87,70 @@ class Table:
         while at < size and (length := qname[at]):
             starts.append(at)
             at += length + 1
-        if at != size - 1:
+        if at != size - 1 or size > 255:
             return []
-        found = []
-        text = b""
-        for depth, start in enumerate(reversed(starts), 1):
-            label = qname[start + 1 : start + 1 + qname[start]]
-            if depth > header.mostLabels or not _LABEL(label):
-                break
-            text = text + b"." + label[::-1] if text else label[::-1]
-            if depth >= header.leastLabels:
-                found.append((start, encode(text)))
-        found.reverse()
-        return found
+        starts = starts[-header.mostLabels :]
+        hashes = list(suffixHashes(qname, starts, header.key, header.mix))[::-1]
+        return list(zip(starts, hashes, strict=True))[: len(starts) - header.leastLabels + 1]
 
-    def _places(self, encoded: bytes, start: int) -> list[Place]:
+    def _places(self, qname: bytes, start: int, hashed: int) -> list[Place]:
         """
         Find the places a name came from.
 
         @param start: Where it starts in the name asked for: 0 for that itself.
         """
         header = self.header
-        hashed = hashName(encoded, header.key, header.mix)
-        line, mark = indexPlace(hashed, header.indexLines, header.pageBits)
-        limit = mark | (1 << header.pageBits) - 1
+        line, tag = linePlace(hashed, header.lines)
         last = min(line + MAX_SPILL + 1, header.storedLines)
+        wanted = None
         while line < last:
-            entries = _LINE.unpack_from(self._buffer, header.indexOffset + line * _LINE.size)
-            for entry in entries:
-                if mark <= entry <= limit:
-                    found = self._onPage(entry - mark, encoded, start)
-                    if found is not None:
-                        return found
-            if not entries[-1]:
+            at = header.linesOffset + line * LINE_SIZE
+            octets = self._buffer[at : at + LINE_SIZE]
+            tags, sizes = octets[4 : 4 + ENTRIES_A_LINE], octets[4 + ENTRIES_A_LINE :]
+            number = tags.find(tag)
+            while number >= 0:
+                if wanted is None:
+                    wanted = encode(symbolsOf(qname, start), header.codes)
+                if wanted is None:
+                    return []
+                if sizes[number] == len(wanted):
+                    first = int.from_bytes(octets[:4], "little")
+                    at = header.namesOffset + first + sum(sizes[:number]) + 4 * number
+                    end = at + len(wanted)
+                    if end + 4 <= header.placesOffset and self._buffer[at:end] == wanted:
+                        return self._selectedPlaces(end, start)
+                number = tags.find(tag, number + 1)
+            if not sizes[-1]:
                 break
             line += 1
         return []
 
-    def _onPage(self, page: int, encoded: bytes, start: int) -> list[Place] | None:
+    def _selectedPlaces(self, at: int, start: int) -> list[Place]:
         """
-        Look for a name on one page.
-
-        @return: Its selected places, L{None} if it isn't there.
-        """
-        header = self.header
-        if page >= header.pages:
-            return None
-        at = header.pagesOffset + page * header.pageSize
-        # Zeros behind: an entry that runs over a damaged page's end reads them.
-        octets = self._buffer[at : at + header.pageSize] + bytes(520)
-        size = header.pageSize
-        matched = at = 0
-        while at < size and (head := octets[at]):
-            at += 1
-            shared, rest = head >> 4, head & 15
-            if shared == 15:
-                shared = octets[at]
-                at += 1
-            if rest == 15:
-                rest = octets[at]
-                at += 1
-            if shared < matched:
-                return None
-            end = at + rest
-            if shared == matched:
-                piece = octets[at:end]
-                wanted = encoded[matched:]
-                if piece == wanted:
-                    return self._selectedPlaces(octets, end, start)
-                if piece > wanted:
-                    return None
-                matched += _common(piece, wanted)
-            at = end
-            while octets[at + 3] & 0x80 and at < size:
-                at += 4
-            at += 4
-        return None
-
-    def _selectedPlaces(self, octets: bytes, at: int, start: int) -> list[Place]:
-        """
-        Read an entry's places.
+        Read a name's places.
         """
         other = Scope.BELOW if start == 0 else Scope.EXACT
         found = []
-        while at + 4 <= len(octets):
-            value = int.from_bytes(octets[at : at + 4], "little")
-            at += 4
+        for value in self._values(at):
             if (value >> 29) & 3 != other:
                 line = value & 0x1FFFFFFF
-                source = self._sourceOf(line)
+                source = bisect_right(self._bases, line) - 1
                 if source >= 0 and self._selected[source]:
                     found.append((source, line - self._bases[source], start))
-            if not value >> 31:
-                break
         return found
 
-    def _sourceOf(self, line: int) -> int:
+    def _values(self, at: int) -> Iterator[int]:
         """
-        Which source a line, counted through all of them, belongs to.
+        Read the one value behind a name, or those it leads to.
         """
-        low, high = 0, len(self._bases)
-        while low < high:
-            middle = (low + high) // 2
-            if self._bases[middle] <= line:
-                low = middle + 1
-            else:
-                high = middle
-        return low - 1
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """
-    Count the octets that two strings begin with alike.
-    """
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+        value = int.from_bytes(self._buffer[at : at + 4], "little")
+        if value < 1 << 31:
+            yield value
+            return
+        at = self.header.placesOffset + 4 * (value & 0x7FFFFFFF)
+        while at + 4 <= self.header.size:
+            value = int.from_bytes(self._buffer[at : at + 4], "little")
+            yield value & 0x7FFFFFFF
+            if value < 1 << 31:
+                break
+            at += 4

@@ -20,7 +20,7 @@ from dnsguard.errors import PolicyError
 from dnsguard.policy.domainset import COMPILED, DomainSet, Scope, newBuilder, save
 from dnsguard.policy.listparser import parseList
 from dnsguard.policy.setbuilder import Collector
-from dnsguard.policy.setformat import HEADER_SIZE
+from dnsguard.policy.setformat import HEADER_SIZE, linePlace, suffixHashes
 from dnsguard.wire.names import InvalidName, fromText, parents
 
 KEYS = [(0x1234567890ABCDE, 0xF123456789ABCDEF), (0x2BCDEF012345678, 0xA5A5A5A5DEADBEEF)]
@@ -283,23 +283,22 @@ class DomainSetContract:
         data = bytearray(builder.build())
         header = DomainSet(bytes(data)).header
         name = fromText("other.example.org")
-        # Send every hash to the one page there is.
-        for at in range(header.indexOffset, header.pagesOffset, 64):
-            data[at : at + 4] = b"\0\0\0\0"
-        for mark in range(16):
-            at = header.indexOffset + 4 * mark
-            data[at : at + 4] = self.markOf(header, name)
+        # Give the one name there is, and the free places, the other one's tag.
+        data[header.linesOffset + 4 : header.linesOffset + 34] = (
+            bytes((self.tagOf(header, name),)) * 30
+        )
         domains = DomainSet(bytes(data), compiled=self.compiled)
         self.assertIsNone(domains.lookup(name))
 
-    def markOf(self, header: Any, name: bytes) -> bytes:
+    def tagOf(self, header: Any, name: bytes) -> int:
         """
-        The index entry that leads from a name to page 0.
+        The tag that a name would have.
         """
-        from dnsguard.policy.setformat import encode, hashName, indexPlace, reversedText
-
-        hashed = hashName(encode(reversedText(name)), header.key, header.mix)
-        return indexPlace(hashed, header.indexLines, header.pageBits)[1].to_bytes(4, "little")
+        starts = [at for at in range(len(name) - 1) if at in (0, 6, 14)]
+        *_, hashed = suffixHashes(name, starts, header.key, header.mix)
+        line, tag = linePlace(hashed, header.lines)
+        self.assertEqual(line, 0)
+        return tag
 
     def test_facts(self) -> None:
         """
@@ -364,7 +363,7 @@ class DomainSetContract:
         for _ in range(60):
             data = bytearray(good)
             for _ in range(rng.choice([1, 5, 300])):
-                data[rng.randrange(header.indexOffset, len(data))] = rng.randrange(256)
+                data[rng.randrange(header.linesOffset, len(data))] = rng.randrange(256)
             domains = DomainSet(bytes(data), compiled=self.compiled)
             for number in range(0, 400, 9):
                 domains.matches(fromText(f"x.n{number}.d{number % 7}.example"))
@@ -594,7 +593,7 @@ class FileTests(SynchronousTestCase):
         data = bytearray(path.read_bytes())
         data[8] = 9
         path.write_bytes(data)
-        self.assertEqual(self.refused(path), "compiled set of version 9, not 1")
+        self.assertEqual(self.refused(path), "compiled set of version 9, not 2")
 
     def test_truncated(self) -> None:
         """

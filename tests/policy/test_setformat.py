@@ -7,101 +7,75 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.policy.setformat import encode, hashName, indexPlace, reversedText
+from dnsguard.policy.setformat import linePlace, suffixHashes
 from dnsguard.wire.names import fromText
 
 KEY, MIX = 0x1234567890ABCDE, 0xF123456789ABCDEF
 
-texts = st.text(".-_0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=30).map(str.encode)
 
-
-class EncodeTests(SynchronousTestCase):
+def hashOf(text: str, key: int = KEY, mix: int = MIX) -> int:
     """
-    L{encode} and L{reversedText}.
+    Hash a name.
     """
-
-    def test_reversedText(self) -> None:
-        """
-        A name is read from its last letter to its first.
-        """
-        self.assertEqual(reversedText(fromText("ads.example.org")), b"gro.elpmaxe.sda")
-        self.assertEqual(reversedText(b"\0"), b"")
-
-    @given(texts, texts)
-    @settings(max_examples=200, deadline=None)
-    def test_order(self, one: bytes, other: bytes) -> None:
-        """
-        Encoded names are as different and in the same order as their letters,
-        with C{.}, C{-} and C{_} before the others.
-        """
-        self.assertEqual(encode(one) == encode(other), one == other)
-        order = bytes.maketrans(b".-_", b"\1\2\3")
-        self.assertEqual(
-            encode(one) < encode(other), one.translate(order) < other.translate(order)
-        )
-
-    @given(texts)
-    @settings(max_examples=200, deadline=None)
-    def test_form(self, text: bytes) -> None:
-        """
-        Three letters are two octets, and no pair is zero.
-        """
-        encoded = encode(text)
-        self.assertEqual(len(encoded), (len(text) + 2) // 3 * 2)
-        pairs = [encoded[at : at + 2] for at in range(0, len(encoded), 2)]
-        self.assertNotIn(b"\0\0", pairs)
-        self.assertTrue(encoded < b"\xfa")
-
-    def test_otherLetters(self) -> None:
-        """
-        There are no other letters.
-        """
-        for text in [b"A", b"ab ", b"abc\0", b"\xc3\xbc"]:
-            self.assertRaises(KeyError, encode, text)
+    name = fromText(text)
+    starts = []
+    at = 0
+    while name[at]:
+        starts.append(at)
+        at += name[at] + 1
+    return list(suffixHashes(name, starts, key, mix))[-1]
 
 
 class HashTests(SynchronousTestCase):
     """
-    L{hashName} and L{indexPlace}.
+    L{suffixHashes} and L{linePlace}.
     """
 
     def test_keyed(self) -> None:
         """
         The hash depends on the key, on the mix, and on every letter.
         """
-        name = encode(b"moc.elpmaxe")
         hashes = {
-            hashName(name, KEY, MIX),
-            hashName(name, KEY + 1, MIX),
-            hashName(name, KEY, MIX + 2),
-            hashName(encode(b"moc.elpmaxf"), KEY, MIX),
-            hashName(encode(b"noc.elpmaxe"), KEY, MIX),
-            hashName(encode(b"moc.elpmax"), KEY, MIX),
+            hashOf("example.org"),
+            hashOf("example.org", KEY + 1),
+            hashOf("example.org", KEY, MIX + 2),
+            hashOf("fxample.org"),
+            hashOf("example.orh"),
+            hashOf("exampl.eorg"),
+            hashOf("xample.org"),
+            hashOf("a-label-of-more-than-eight-letters.example.org"),
+            hashOf("a-label-of-more-than-eight-letterz.example.org"),
         }
-        self.assertEqual(len(hashes), 6)
+        self.assertEqual(len(hashes), 9)
+
+    def test_suffixes(self) -> None:
+        """
+        A parent's hash is what it has by itself, whatever stands before it.
+        """
+        found = list(suffixHashes(fromText("a.b.example"), [0, 2, 4], KEY, MIX))
+        self.assertEqual(found, [hashOf("example"), hashOf("b.example"), hashOf("a.b.example")])
 
     def test_spread(self) -> None:
         """
-        Names that differ in one letter or number spread evenly.
+        Names that differ in one letter or number spread evenly over lines, and
+        over tags.
         """
         rng = random.Random(4)
-        for key in [rng.randrange(1 << 31, (1 << 61) - 1) for _ in range(5)]:
-            counts = [0] * 100
+        for _ in range(5):
+            key, mix = rng.getrandbits(64), rng.getrandbits(64) | 1
+            counts, tags = [0] * 100, [0] * 256
             for number in range(5000):
-                hashed = hashName(encode(b"moc.sda%d" % number), key, MIX)
-                line, mark = indexPlace(hashed, 100, 8)
+                line, tag = linePlace(hashOf(f"ads{number}.example.org", key, mix), 100)
                 counts[line] += 1
-                self.assertTrue(0 < mark >> 8 < 1 << 24)
-                self.assertEqual(mark & 0xFF, 0)
+                tags[tag] += 1
             self.assertTrue(max(counts) < 110, max(counts))
+            self.assertTrue(max(tags) < 60, max(tags))
 
-    def test_markIsNeverFree(self) -> None:
+    def test_ends(self) -> None:
         """
-        No entry looks like a free place.
+        The least and the greatest hash stand on the first and the last line.
         """
-        self.assertEqual(indexPlace(0, 7, 22), (0, 1 << 22))
-        self.assertEqual(indexPlace((1 << 64) - 1, 7, 22)[0], 6)
+        self.assertEqual(linePlace(0, 7), (0, 0))
+        self.assertEqual(linePlace((1 << 64) - 1, 7), (6, 255))

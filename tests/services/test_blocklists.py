@@ -208,13 +208,14 @@ class BlocklistServiceTests(SynchronousTestCase):
 
     def test_restartWithDamagedSet(self) -> None:
         """
-        A damaged, foreign or missing set is compiled again of the copies.
+        A damaged, foreign, older or missing set is compiled again of the copies.
         """
         self.started().stopService()
         self.contents.update(a=None, b=None)
         path = Path(self.folder, "lists.set")
         good = path.read_bytes()
-        for bad in [good[:-1], good[:-400] + b"\xff" + good[-399:], b"", b"x" * 500, None]:
+        older = good[:8] + b"\1" + good[9:]
+        for bad in [good[:-1], good[:-400] + b"\xff" + good[-399:], b"", b"x" * 500, older, None]:
             if bad is None:
                 path.unlink()
             else:
