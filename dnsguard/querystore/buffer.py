@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.rows import (
@@ -34,11 +34,20 @@ if TYPE_CHECKING:
 
 try:
     from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
-    from dnsguard.querystore._rows import translate
+    from dnsguard.querystore._rows import ReplayedRows
 except ImportError:
-    from dnsguard.querystore.encoding import appendRow, translate
+    from dnsguard.querystore.encoding import (  # type: ignore[assignment]
+        ReplayedRows,
+        appendRow,
+    )
 
 __all__ = ["RowBuffer", "octetsFor"]
+
+_FEW_FRAGMENTS = 1000
+"""Fragments of replay entries that are known on, however few are in use."""
+
+_MOST_ENTRIES = 200_000
+"""Replay entries whose fragments are known."""
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
 
@@ -95,6 +104,7 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
+        self._replayed = ReplayedRows(self._entryFragment)
         self._begin()
 
     def _begin(self) -> None:
@@ -107,8 +117,11 @@ class RowBuffer:
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[bytes, int] = {}
-        self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         self._octets = 0
+        replayed = self._replayed
+        # Forget what has gone out of use, rather than hold it for ever.
+        most = max(_FEW_FRAGMENTS, 4 * replayed.placed)
+        replayed.begin(self._facts, len(replayed) > most or replayed.met > _MOST_ENTRIES)
 
     @property
     def used(self) -> int:
@@ -163,18 +176,20 @@ class RowBuffer:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        facts = self._entryFacts(batch.hits, batch.entries)
         room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
-        before = self.used
-        leftOut, dropped = translate(
-            batch.records,
-            facts,
-            self._packedIndex,
-            self._rows,
-            room,
-            self._threshold,
-            self._random.getrandbits(64),
-        )
+        before, replayed = self.used, self._replayed
+        self._octets -= replayed.octets
+        try:
+            leftOut, dropped = replayed.translate(
+                batch,
+                self._packedIndex,
+                self._rows,
+                room,
+                self._threshold,
+                self._random.getrandbits(64),
+            )
+        finally:
+            self._octets += replayed.octets
         self.recorded += self.used - before
         self.leftOut += leftOut
         self.dropped += dropped
@@ -247,44 +262,19 @@ class RowBuffer:
             index = self._factIndexes[made] = self._append(self._facts, made)
         return index
 
-    def _entryFacts(
-        self, hits: Iterable[int], entries: Mapping[int, ReplayedAnswer]
-    ) -> dict[int, int]:
-        """
-        Give the places of the facts of replay entries in the block, or L{SKIP}.
-
-        The loop has no calls for entries met before in the block: there may be
-        as many of them as rows.
-        """
-        known = self._entryIndexes
-        facts = {}
-        for number in hits:
-            entry = entries[number]
-            met = known.get(number)
-            # The store may give the number of an entry it evicted to another.
-            if met is None or met[0] is not entry:
-                met = known[number] = (entry, self._entryIndex(entry))
-            facts[number] = met[1]
-        return facts
-
-    def _entryIndex(self, entry: ReplayedAnswer) -> int:
-        """
-        Note a replay entry's facts, or give L{SKIP} for one left out. They are
-        encoded once, and kept with the entry for blocks to come; no entry
-        outlives a change of what is left out.
-        """
-        made = entry.row
-        if made is None:
-            made = entry.row = self._entryFragment(entry)
-        return self._append(self._facts, made) if made else SKIP
-
     def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
         """
         Encode a replay entry's facts; of one left out, nothing. What is
         replayed came from no upstream this time.
+
+        It is done once, and kept with the entry; no entry outlives a change of
+        what is left out.
         """
-        if self._excludesName(entry.qname):
-            return b""
+        if entry.row is None:
+            entry.row = b"" if self._excludesName(entry.qname) else self._encode(entry)
+        return entry.row
+
+    def _encode(self, entry: ReplayedAnswer) -> bytes:
         return factFragment(
             entry.qname,
             entry.type,
