@@ -43,15 +43,12 @@ def batch(queries: int, entries: int) -> ReplayBatch:
     A batch of queries spread evenly over entries.
     """
     numbers = [random.randrange(entries) for _ in range(queries)]
-    hits: dict[int, int] = {}
-    for number in numbers:
-        hits[number] = hits.get(number, 0) + 1
     records = b"".join(
         RECORD.pack(0, number, random.randrange(3000, 90000), 100, 0, 4, bytes(16))
         for number in numbers
     )
     facts = {number: entryFor(outcome=OUTCOMES[number % 3]) for number in range(entries)}
-    return ReplayBatch(records, hits, facts)
+    return ReplayBatch(records, facts.__getitem__)
 
 
 def counting(rate: int = 500_000) -> None:

@@ -95,9 +95,9 @@ def encode() -> None:
     From the replay ring to RowBinary, and a row by way of an event.
     """
     batch = ring(100_000)
-    for module in (bufferModule.translate.__module__, encoding.__name__):
+    for module in (bufferModule.ReplayedRows.__module__, encoding.__name__):
         made = sys.modules[module]
-        bufferModule.translate = made.translate  # type: ignore[attr-defined]
+        bufferModule.ReplayedRows = made.ReplayedRows  # type: ignore[misc]
         buffer = RowBuffer(200_000)
         blocks: list[Block] = []
 

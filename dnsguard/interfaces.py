@@ -346,8 +346,10 @@ class IReplayBatch(Interface):
     """
     Queries answered from the replay store, as records of fixed size.
 
-    Nothing here is one Python object a query: a row encoder walks the octets,
-    a counter adds up L{hits}.
+    Nothing here is one Python object a query. A plain observer adds up L{hits},
+    which are made for the first who asks; one that is told of some hundred
+    thousand queries in a second walks the octets, and keeps a small number for
+    each entry in L{dnsguard.notes.EntryNotes}.
     """
 
     records = Attribute(
@@ -360,13 +362,15 @@ class IReplayBatch(Interface):
         in the first four octets.
         """
     )
-    hits = Attribute("A dict of the entry numbers in L{records} to how often they occur.")
+    hits = Attribute("A mapping of the entry numbers in L{records} to how often they occur.")
     entries = Attribute(
         """
         A mapping of the entry numbers in L{records} to
         L{dnsguard.replay.entry.ReplayedAnswer}s: the facts that all queries
         answered from that entry share (question, outcome, response code, rule,
-        policy view).
+        policy view). Facts are looked up when they are asked for, so ask during
+        the call. A number stands for the same facts for ever: no entry has a
+        number that another one had.
         """
     )
 

@@ -2,7 +2,8 @@
  *
  * The whole listener under a sanitizer: two workers on one port, a client that
  * floods them with requests good and bad, and a main thread that does what the
- * reactor does. Every good request must get its right answer.
+ * reactor does. Every good request must get its right answer, whether the system
+ * takes replies together or seems to refuse them.
  *
  *     clang -g -O2 -fsanitize=thread -I dnsguard/replay fuzz/listener.c -o listener -lpthread
  *     ./listener 60
@@ -153,7 +154,9 @@ int main(int count, char **arguments) {
     static const uint64_t keys[4] = {21, 22, 23, 24};
     static dg_record records[1 << RING_BITS];
     pthread_t threads[WORKERS], client;
+    static const int refusals[] = {0, 0, EINVAL, 0, EMSGSIZE, 0, EAGAIN + 1000, 0};
     uint64_t drained = 0, hits = 0, misses = 0, dropped = 0, rubbish = 0;
+    uint64_t together = 0, refused = 0;
     int64_t generation = 0, end;
     dg_link *link;
     table = dg_newTable(200, 1 << 20, 1232, keys);
@@ -177,6 +180,8 @@ int main(int count, char **arguments) {
         dg_sweep(table, 64, dg_clock(CLOCK_MONOTONIC));
         if (dg_clock(CLOCK_MONOTONIC) > end) DG_STORE(&stop, 1, RELAXED);
         if (generation++ % 16 == 0) publish(generation);
+        for (int i = 0; i < WORKERS; i++)
+            DG_STORE(&workers[i]->bundles.refusal, refusals[generation / 64 % 8], RELAXED);
         while ((link = dg_reclaim(table, dg_leastEpoch(table)))) free(link);
     }
     pthread_join(client, NULL);
@@ -190,13 +195,16 @@ int main(int count, char **arguments) {
         misses += worker->reader->misses;
         dropped += worker->reader->ring.dropped;
         rubbish += worker->malformed;
+        together += worker->bundles.segmented;
+        refused += worker->bundles.refused;
         close(worker->socket);
         close(worker->wake);
         dg_freeWorker(worker);
     }
     printf("asked %lu answered %lu wrong %lu hits %lu records %lu dropped %lu misses %lu "
-           "rubbish %lu policies %ld\n",
-           asked, answered, wrong, hits, drained, dropped, misses, rubbish, (long)generation / 16);
+           "rubbish %lu policies %ld together %lu refused %lu\n",
+           asked, answered, wrong, hits, drained, dropped, misses, rubbish, (long)generation / 16,
+           together, refused);
     dg_freeTable(table);
-    return wrong || drained + dropped != hits || answered != asked;
+    return wrong || drained + dropped != hits || answered != asked || !together || !refused;
 }

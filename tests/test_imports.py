@@ -18,6 +18,7 @@ ROOT = Path(dnsguard.__file__).parent
 
 PURE = {
     "histogram",
+    "notes",
     "wire",
     "policy",
     "caching",

@@ -4,21 +4,22 @@
 Counts how often names are asked for, whichever road their queries took.
 
 A cache sees only the queries that come to it; those answered from the replay
-store, most of them, don't. They are added up by replay entry, not by query, and
-taken over once a second: half a million queries in a second cost as much as the
-names they are for.
+store, most of them, don't. They are added up by key, in one pass over their records,
+and taken over once a second, some keys a turn of the reactor: half a million queries
+in a second cost as much as the names they are for.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -29,17 +30,35 @@ from dnsguard.caching.key import Key
 from dnsguard.caching.sliding import SlidingCounts
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerStore, IQueryObserver, IReplayBatch
+from dnsguard.notes import SKIP
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import ClientQuery
 from dnsguard.replay.entry import ReplayedAnswer
+
+if TYPE_CHECKING:
+    from dnsguard.notes import EntryNotes
+else:
+    try:
+        from dnsguard._notes import EntryNotes
+    except ImportError:
+        from dnsguard.notes import EntryNotes
 
 __all__ = ["HitCounter"]
 
 SHARED_KEYS = 100
 """Keys whose counts go to a shared store in one second."""
 
-MOST_ENTRIES = 50_000
-"""Replay entries added up before the second is over."""
+MOST_KEYS = 50_000
+"""Keys whose hits are added up; with more, the second is over at once."""
+
+MOST_ENTRIES = 4 * MOST_KEYS
+"""Replay entries whose keys are known."""
+
+FEW_KEYS = 1000
+"""Keys that are known on, however few of them are hit."""
+
+KEYS_A_TURN = 1000
+"""Keys whose hits are taken over in one turn of the reactor: a millisecond's work."""
 
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _STALE = Outcome.STALE
@@ -163,8 +182,9 @@ class HitCounter(Noting, Service):
         self._onStale = onStale
         self._random = random
         self._interval = interval
-        self._entries: dict[int, ReplayedAnswer] = {}
-        self._hits: dict[int, int] = {}
+        self._begin()
+        self._turns: deque[Iterator[tuple[Key, int]]] = deque()
+        self._next: IDelayedCall | None = None
         self._waiting: dict[Key, int] = {}
         self._loop = LoopingCall(self.flush)
         self._loop.clock = clock
@@ -183,52 +203,100 @@ class HitCounter(Noting, Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
-        self.flush()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        self._turn()
+        while self._turns:
+            self._takeOver()
+        self._share()
 
     def queriesReplayed(self, batch: IReplayBatch) -> None:
         """
         See L{IQueryObserver.queriesReplayed}.
         """
-        # As little as possible for each entry: this runs many times a second.
-        known = self._hits
-        entries = batch.entries
-        for number, hits in batch.hits.items():
-            if number in known:
-                known[number] += hits
-            else:
-                known[number] = hits
-                self._entries[number] = entries[number]
-        if len(known) >= MOST_ENTRIES:
-            self._takeOver()
+        self._notes.count(batch)
+        if len(self._keys) >= MOST_KEYS or len(self._notes) >= MOST_ENTRIES:
+            self._turn(anew=True)
+            self._proceed()
+
+    def _begin(self) -> None:
+        """
+        Know no key.
+        """
+        self._keys: list[Key] = []
+        self._places: dict[Key, int] = {}
+        self._notes = EntryNotes(self._placeOf)
+
+    def _placeOf(self, entry: ReplayedAnswer) -> int:
+        """
+        Give the place of an entry's key.
+        """
+        if entry.outcome is not Outcome.CACHED:
+            # Local and blocked names are in no cache.
+            return SKIP
+        key = (entry.qname, entry.type, entry.cls, entry.cacheFlags)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = len(self._keys)
+            self._keys.append(key)
+        return place
 
     def flush(self) -> None:
         """
-        Take over what was added up, and tell the store. Never fails.
+        Take over what was added up, and tell the store: now, or some keys a
+        turn of the reactor when there are many. Never fails.
         """
+        self._turn()
+        self._proceed()
+
+    def _turn(self, anew: bool = False) -> None:
+        """
+        Begin a new second.
+
+        @param anew: Forget all keys; that is done as well when few of them are
+            asked for any more.
+        """
+        counts = self._notes.take()
+        hit = len(counts) - counts.count(0)
+        self._turns.append(zip(self._keys, counts, strict=False))
+        if anew or len(self._keys) > max(FEW_KEYS, 4 * hit):
+            self._begin()
+
+    def _proceed(self) -> None:
+        """
+        Take over until a turn's work is done; go on in the next turn.
+        """
+        if self._next is not None:
+            return
         self._takeOver()
-        self._share()
+        if self._turns:
+            self._next = self._clock.callLater(0, self._goOn)
+        else:
+            self._share()
+
+    def _goOn(self) -> None:
+        self._next = None
+        self._proceed()
 
     def _takeOver(self) -> None:
         """
-        Count hits by key that were added up by entry.
+        Count some keys' hits that were added up.
         """
-        counted, self._hits = self._hits, {}
-        entries, self._entries = self._entries, {}
         now = self._clock.seconds()
-        add = self._rates.add
-        noted = self._counts is not None or self._store is not None
-        for number, count in counted.items():
-            entry = entries[number]
-            if entry.outcome is not Outcome.CACHED:
-                # Local and blocked names are in no cache.
+        seen = 0
+        for key, count in islice(self._turns[0], KEYS_A_TURN):
+            seen += 1
+            if not count:
                 continue
             self.replayed += count
             hits = self._sampled(count)
             if hits:
-                key = (entry.qname, entry.type, entry.cls, entry.cacheFlags)
-                add(key, hits, now)
-                if noted:
+                self._rates.add(key, hits, now)
+                if self._counts is not None or self._store is not None:
                     self._note(key, hits, now)
+        if seen < KEYS_A_TURN:
+            self._turns.popleft()
 
     def _share(self) -> None:
         """

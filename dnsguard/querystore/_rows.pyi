@@ -1,14 +1,23 @@
 from collections.abc import Callable, Sequence
+from typing import Any
 
-def translate(
-    records: bytes | bytearray | memoryview,
-    facts: dict[int, int],
-    clientIndex: Callable[[bytes], int],
-    rows: bytearray,
-    room: int,
-    threshold: int,
-    seed: int,
-) -> tuple[int, int]: ...
+class ReplayedRows:
+    octets: int
+    placed: int
+    met: int
+    def __init__(self, encode: Callable[[Any], bytes]) -> None: ...
+    def __len__(self) -> int: ...
+    def begin(self, facts: list[bytes], anew: bool = False) -> None: ...
+    def translate(
+        self,
+        batch: Any,
+        clientIndex: Callable[[bytes], int],
+        rows: bytearray,
+        room: int,
+        threshold: int,
+        seed: int,
+    ) -> tuple[int, int]: ...
+
 def rowBinary(
     rows: bytes,
     clients: Sequence[bytes],

@@ -3,15 +3,21 @@
 """
 The compiled twins of L{dnsguard.querystore.encoding}.
 
-Neither makes an object a row. Offsets into the input are bounded by its length,
-and references between its parts are checked before they are followed.
+None makes an object a row. Offsets into the input are bounded by its length, and
+references between its parts are checked before they are followed.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from cpython.list cimport PyList_GET_ITEM
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
+
+from dnsguard._notes cimport EntryNotes
+from dnsguard.querystore.encoding import SHARED_OVERHEAD
+
+cdef Py_ssize_t sharedOverhead = SHARED_OVERHEAD
 
 cdef enum:
     ROW_SIZE = 32
@@ -41,12 +47,6 @@ cdef packed struct Row:
     uint8_t padding[3]
 
 
-cdef struct FactSlot:
-    uint64_t number
-    uint32_t fact
-    uint32_t used
-
-
 cdef struct ClientSlot:
     uint8_t key[17]
     uint8_t used
@@ -73,95 +73,168 @@ cdef inline int64_t floorDivide(int64_t value, int64_t by) noexcept nogil:
     return quotient
 
 
-def translate(records, dict facts, clientIndex, bytearray rows, Py_ssize_t room,
-              uint32_t threshold, uint64_t seed):
+cdef class ReplayedRows:
     """
-    See L{dnsguard.querystore.encoding.translate}.
+    See L{dnsguard.querystore.encoding.ReplayedRows}.
     """
-    cdef const uint8_t[::1] view = memoryview(records).cast("B")
-    if view.shape[0] == 0:
-        return 0, 0
-    if view.shape[0] % RECORD_SIZE:
-        raise ValueError("records are 40 octets each")
-    cdef Py_ssize_t count = view.shape[0] // RECORD_SIZE
-    cdef const Record *record = <const Record *>&view[0]
-    cdef size_t slots = 16
-    while slots < 2 * <size_t>len(facts) + 1:
-        slots *= 2
-    cdef FactSlot *table = <FactSlot *>calloc(slots, sizeof(FactSlot))
-    cdef ClientSlot *clients = <ClientSlot *>calloc(CLIENT_SLOTS, sizeof(ClientSlot))
-    cdef size_t made = <size_t>min(count, max(room, 0))
-    cdef Row *out = <Row *>malloc((made + 1) * sizeof(Row))
-    cdef Row *row = out
-    cdef Row *end = out + made
-    cdef Py_ssize_t leftOut = 0, dropped = 0, i, before
-    cdef uint64_t state = seed | 1
-    cdef size_t at
-    cdef uint32_t fact, client
-    cdef ClientSlot *slot
-    try:
-        if table == NULL or clients == NULL or out == NULL:
+
+    cdef object encode
+    cdef EntryNotes notes
+    cdef list fragments, facts
+    cdef dict numbers
+    # By fragment number: its place in the block, plus 1.
+    cdef uint32_t *places
+    cdef size_t room
+    cdef readonly Py_ssize_t octets, placed
+
+    def __cinit__(self, encode):
+        self.encode = encode
+        self.facts = []
+        self.forget()
+
+    def __dealloc__(self):
+        free(self.places)
+
+    cdef int forget(self) except -1:
+        self.notes = EntryNotes(self._number)
+        self.fragments = []
+        self.numbers = {}
+        free(self.places)
+        self.places = NULL
+        self.room = 0
+        return 0
+
+    def __len__(self):
+        return len(self.fragments)
+
+    @property
+    def met(self):
+        """
+        How many entries it knows.
+        """
+        return len(self.notes)
+
+    def begin(self, list facts not None, bint anew=False):
+        """
+        Go on in another block.
+        """
+        self.facts = facts
+        self.placed = self.octets = 0
+        if anew:
+            self.forget()
+        elif self.room:
+            memset(self.places, 0, self.room * sizeof(uint32_t))
+
+    def _number(self, entry):
+        """
+        Number an entry's fragment.
+        """
+        made = <bytes?>self.encode(entry)
+        if not made:
+            return <uint32_t>SKIPPED
+        number = self.numbers.get(made)
+        if number is None:
+            number = self.numbers[made] = len(self.fragments)
+            self.fragments.append(made)
+        return number
+
+    cdef uint32_t place(self, uint32_t number) except 0:
+        """
+        Give a fragment's place in the block, plus 1.
+        """
+        cdef size_t room
+        cdef uint32_t *places
+        if number >= self.room:
+            room = 64
+            while room <= number:
+                room *= 2
+            places = <uint32_t *>realloc(self.places, room * sizeof(uint32_t))
+            if places == NULL:
+                raise MemoryError
+            memset(places + self.room, 0, (room - self.room) * sizeof(uint32_t))
+            self.places = places
+            self.room = room
+        if not self.places[number]:
+            made = <bytes>PyList_GET_ITEM(self.fragments, number)
+            self.facts.append(made)
+            self.places[number] = len(self.facts)
+            self.octets += PyBytes_GET_SIZE(made) + sharedOverhead
+            self.placed += 1
+        return self.places[number]
+
+    def translate(self, batch, clientIndex, bytearray rows not None, Py_ssize_t room,
+                  uint32_t threshold, uint64_t seed):
+        """
+        Append the rows of replayed queries.
+        """
+        cdef const uint8_t[::1] view = memoryview(batch.records).cast("B")
+        if view.shape[0] == 0:
+            return 0, 0
+        if view.shape[0] % RECORD_SIZE:
+            raise ValueError("records are 40 octets each")
+        cdef Py_ssize_t count = view.shape[0] // RECORD_SIZE
+        cdef Py_ssize_t before = len(rows), made = 0
+        cdef Py_ssize_t most = min(count, max(room, 0))
+        cdef Py_ssize_t leftOut = 0, dropped = 0, i
+        cdef const Record *record = <const Record *>&view[0]
+        cdef uint64_t state = seed | 1
+        cdef uint32_t fact, client
+        cdef ClientSlot *clients = <ClientSlot *>calloc(CLIENT_SLOTS, sizeof(ClientSlot))
+        cdef ClientSlot *slot
+        if clients == NULL:
             raise MemoryError
-        fillFacts(table, slots - 1, facts)
-        for i in range(count):
-            if threshold < <uint32_t>SKIPPED:
-                state ^= state << 13
-                state ^= state >> 7
-                state ^= state << 17
-                if <uint32_t>(state >> 32) >= threshold:
+        entries = batch.entries
+        try:
+            # The rows are written where they stay.
+            PyByteArray_Resize(rows, before + most * ROW_SIZE)
+            for i in range(count):
+                record = <const Record *>&view[i * RECORD_SIZE]
+                if threshold < <uint32_t>SKIPPED:
+                    state ^= state << 13
+                    state ^= state >> 7
+                    state ^= state << 17
+                    if <uint32_t>(state >> 32) >= threshold:
+                        leftOut += 1
+                        continue
+                fact = self.notes.at(record.number, entries)
+                # One slot a hash: a client that shares one is only asked for again.
+                slot = &clients[clientHash(record) & (CLIENT_SLOTS - 1)]
+                if not slot.used or memcmp(slot.key, &record.family, 17):
+                    slot.client = clientIndex(
+                        PyBytes_FromStringAndSize(<const char *>&record.family, 17)
+                    )
+                    memcpy(slot.key, &record.family, 17)
+                    slot.used = 1
+                client = slot.client
+                if fact == <uint32_t>SKIPPED or client == <uint32_t>SKIPPED:
                     leftOut += 1
-                    record += 1
-                    continue
-            at = mix(record.number) & (slots - 1)
-            while table[at].used and table[at].number != record.number:
-                at = (at + 1) & (slots - 1)
-            if not table[at].used:
-                raise KeyError(record.number)
-            fact = table[at].fact
-            # One slot a hash: a client that shares one is only asked for again.
-            slot = &clients[clientHash(record) & (CLIENT_SLOTS - 1)]
-            if not slot.used or memcmp(slot.key, &record.family, 17):
-                slot.client = clientIndex(
-                    PyBytes_FromStringAndSize(<const char *>&record.family, 17)
-                )
-                memcpy(slot.key, &record.family, 17)
-                slot.used = 1
-            client = slot.client
-            if fact == <uint32_t>SKIPPED or client == <uint32_t>SKIPPED:
-                leftOut += 1
-            elif row == end:
-                dropped += 1
-            else:
-                row.when = floorDivide(record.when, 1000000)
-                row.client = client
-                row.fact = fact
-                row.took = <uint32_t>((<uint64_t>record.took + 500) // 1000)
-                row.cache = row.write = 0
-                row.protocol = record.transport
-                memset(row.padding, 0, 3)
-                row += 1
-            record += 1
-        before = len(rows)
-        PyByteArray_Resize(rows, before + (row - out) * ROW_SIZE)
-        memcpy(PyByteArray_AS_STRING(rows) + before, out, (row - out) * ROW_SIZE)
-    finally:
-        free(table)
-        free(clients)
-        free(out)
-    return leftOut, dropped
+                elif made == most:
+                    dropped += 1
+                else:
+                    writeRow(
+                        <Row *>(PyByteArray_AS_STRING(rows) + before) + made,
+                        record, client, self.place(fact) - 1,
+                    )
+                    made += 1
+        except:
+            made = 0
+            raise
+        finally:
+            free(clients)
+            PyByteArray_Resize(rows, before + made * ROW_SIZE)
+        return leftOut, dropped
 
 
-cdef fillFacts(FactSlot *table, size_t mask, dict facts):
-    cdef size_t at
-    cdef uint64_t number
-    for key, fact in facts.items():
-        number = key
-        at = mix(number) & mask
-        while table[at].used:
-            at = (at + 1) & mask
-        table[at].number = number
-        table[at].fact = fact
-        table[at].used = 1
+cdef inline void writeRow(
+    Row *row, const Record *record, uint32_t client, uint32_t fact
+) noexcept nogil:
+    row.when = floorDivide(record.when, 1000000)
+    row.client = client
+    row.fact = fact
+    row.took = <uint32_t>((<uint64_t>record.took + 500) // 1000)
+    row.cache = row.write = 0
+    row.protocol = record.transport
+    memset(row.padding, 0, 3)
 
 
 cdef inline uint64_t clientHash(const Record *record) noexcept nogil:

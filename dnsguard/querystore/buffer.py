@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.rows import (
@@ -38,11 +38,20 @@ if TYPE_CHECKING:
 
 try:
     from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
-    from dnsguard.querystore._rows import translate
+    from dnsguard.querystore._rows import ReplayedRows
 except ImportError:
-    from dnsguard.querystore.encoding import appendRow, translate
+    from dnsguard.querystore.encoding import (  # type: ignore[assignment]
+        ReplayedRows,
+        appendRow,
+    )
 
 __all__ = ["RowBuffer", "octetsFor"]
+
+_FEW_FRAGMENTS = 1000
+"""Fragments of replay entries that are known on, however few are in use."""
+
+_MOST_ENTRIES = 200_000
+"""Replay entries whose fragments are known."""
 
 _PROTOCOL_NUMBERS = {word: number for number, word in enumerate(PROTOCOLS)}
 
@@ -102,6 +111,7 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
+        self._replayed = ReplayedRows(self._entryFragment)
         self._begin()
 
     def _begin(self) -> None:
@@ -114,12 +124,19 @@ class RowBuffer:
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[bytes, int] = {}
+<<<<<<< HEAD
         self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         # Most queries come from whoever sent the one before.
         self._lastAsker: Asker | None = None
         self._lastClient = SKIP
         self._frames: dict[tuple[Any, ...], Frame] = {}
+=======
+>>>>>>> hot
         self._octets = 0
+        replayed = self._replayed
+        # Forget what has gone out of use, rather than hold it for ever.
+        most = max(_FEW_FRAGMENTS, 4 * replayed.placed)
+        replayed.begin(self._facts, len(replayed) > most or replayed.met > _MOST_ENTRIES)
 
     @property
     def used(self) -> int:
@@ -175,18 +192,20 @@ class RowBuffer:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        facts = self._entryFacts(batch.hits, batch.entries)
         room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
-        before = self.used
-        leftOut, dropped = translate(
-            batch.records,
-            facts,
-            self._packedIndex,
-            self._rows,
-            room,
-            self._threshold,
-            self._random.getrandbits(64),
-        )
+        before, replayed = self.used, self._replayed
+        self._octets -= replayed.octets
+        try:
+            leftOut, dropped = replayed.translate(
+                batch,
+                self._packedIndex,
+                self._rows,
+                room,
+                self._threshold,
+                self._random.getrandbits(64),
+            )
+        finally:
+            self._octets += replayed.octets
         self.recorded += self.used - before
         self.leftOut += leftOut
         self.dropped += dropped
@@ -249,6 +268,7 @@ class RowBuffer:
             index = self._factIndexes[made] = self._append(self._facts, made)
         return index
 
+<<<<<<< HEAD
     def _frame(self, event: QueryEvent) -> Frame:
         """
         Encode what the facts of many names have in common, once for all.
@@ -313,13 +333,26 @@ class RowBuffer:
             made = entry.row = self._entryFragment(entry)
         return self._append(self._facts, made) if made else SKIP
 
+=======
+>>>>>>> hot
     def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
         """
         Encode a replay entry's facts; of one left out, nothing. What is
         replayed came from no upstream this time.
+
+        It is done once, and kept with the entry; no entry outlives a change of
+        what is left out.
         """
+<<<<<<< HEAD
         if self._excludesName is not None and self._excludesName(entry.qname):
             return b""
+=======
+        if entry.row is None:
+            entry.row = b"" if self._excludesName(entry.qname) else self._encode(entry)
+        return entry.row
+
+    def _encode(self, entry: ReplayedAnswer) -> bytes:
+>>>>>>> hot
         return factFragment(
             entry.qname,
             entry.type,

@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from dnsguard.notes import EntryNotes
 from dnsguard.querystore.rows import ROW, SKIP
 
-__all__ = ["appendRow", "rowBinary", "translate"]
+__all__ = ["SHARED_OVERHEAD", "ReplayedRows", "appendRow", "rowBinary"]
+
+SHARED_OVERHEAD = 64
+"""Octets that a replay entry's fragment takes in memory besides its own."""
 
 _REPLAY = struct.Struct("=qQIHBB16s")
 _TIMES = struct.Struct("<ddd")
@@ -58,57 +63,138 @@ def _microseconds(seconds: float) -> int:
     return min(_MAX_MICROSECONDS, max(0, int(seconds * 1e6 + 0.5)))
 
 
-def translate(
-    records: bytes | bytearray | memoryview,
-    facts: dict[int, int],
-    clientIndex: Callable[[bytes], int],
-    rows: bytearray,
-    room: int,
-    threshold: int,
-    seed: int,
-) -> tuple[int, int]:
+class ReplayedRows:
     """
-    Append the rows of replayed queries.
+    Makes rows of replayed queries. It knows what was made of the entries it has
+    met, and which of that is in the block at hand.
 
-    @param records: As L{dnsguard.interfaces.IReplayBatch.records}.
-    @param facts: The places of the facts of all entries in C{records};
-        L{SKIP} leaves an entry's rows out.
-    @param clientIndex: Called with one octet of address family (4 or 6) and
-        16 of address; gives the client's place, or L{SKIP}.
-    @param rows: Appended to.
-    @param room: Rows to append at most.
-    @param threshold: Of 2**32 rows how many are taken, less one at 2**32.
-    @param seed: Where the random numbers for that begin.
-    @return: How many rows were left out, and for how many there was no room.
+    @ivar octets: What it has put into the block, but for the rows.
     """
-    leftOut = dropped = 0
-    state = seed | 1
-    pack = ROW.pack
-    parts: list[bytes] = []
-    clients: dict[bytes, int] = {}
-    for when, number, took, _, transport, family, packed in _REPLAY.iter_unpack(records):
-        if threshold < SKIP:
-            # Marsaglia's xorshift, as in the compiled twin.
-            state ^= (state << 13) & _MASK
-            state ^= state >> 7
-            state ^= (state << 17) & _MASK
-            if state >> 32 >= threshold:
+
+    def __init__(self, encode: Callable[[Any], bytes]) -> None:
+        """
+        @param encode: Makes the fragment of a replay entry's facts; an empty
+            one leaves its queries out.
+        """
+        self._encode = encode
+        self._facts: list[bytes] = []
+        self._forget()
+        self.begin(self._facts)
+
+    def _forget(self) -> None:
+        self._notes = EntryNotes(self._number)
+        self._fragments: list[bytes] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        """
+        How many fragments it knows.
+        """
+        return len(self._fragments)
+
+    @property
+    def met(self) -> int:
+        """
+        How many entries it knows.
+        """
+        return len(self._notes)
+
+    def begin(self, facts: list[bytes], anew: bool = False) -> None:
+        """
+        Go on in another block.
+
+        @param facts: Where that block's fact fragments are.
+        @param anew: Forget all entries.
+        """
+        self._facts = facts
+        self._placed: dict[int, int] = {}
+        self.octets = 0
+        if anew:
+            self._forget()
+
+    @property
+    def placed(self) -> int:
+        """
+        How many fragments it has put into the block.
+        """
+        return len(self._placed)
+
+    def _number(self, entry: Any) -> int:
+        """
+        Number an entry's fragment. Those of many entries are equal: who asks
+        with EDNS and who asks without have different ones.
+        """
+        made = self._encode(entry)
+        if not made:
+            return SKIP
+        number = self._numbers.get(made)
+        if number is None:
+            number = self._numbers[made] = len(self._fragments)
+            self._fragments.append(made)
+        return number
+
+    def _place(self, number: int) -> int:
+        """
+        Give a fragment's place in the block.
+        """
+        place = self._placed.get(number)
+        if place is None:
+            made = self._fragments[number]
+            place = self._placed[number] = len(self._facts)
+            self._facts.append(made)
+            self.octets += len(made) + SHARED_OVERHEAD
+        return place
+
+    def translate(
+        self,
+        batch: Any,
+        clientIndex: Callable[[bytes], int],
+        rows: bytearray,
+        room: int,
+        threshold: int,
+        seed: int,
+    ) -> tuple[int, int]:
+        """
+        Append the rows of replayed queries.
+
+        @param batch: An L{dnsguard.interfaces.IReplayBatch}.
+        @param clientIndex: Called with one octet of address family (4 or 6) and
+            16 of address; gives the client's place, or L{SKIP}.
+        @param rows: Appended to.
+        @param room: Rows to append at most.
+        @param threshold: Of 2**32 rows how many are taken, less one at 2**32.
+        @param seed: Where the random numbers for that begin.
+        @return: How many rows were left out, and for how many there was no room.
+        """
+        leftOut = dropped = 0
+        state = seed | 1
+        pack, find, entries = ROW.pack, self._notes.find, batch.entries
+        parts: list[bytes] = []
+        clients: dict[bytes, int] = {}
+        for when, number, took, _, transport, family, packed in _REPLAY.iter_unpack(batch.records):
+            if threshold < SKIP:
+                # Marsaglia's xorshift, as in the compiled twin.
+                state ^= (state << 13) & _MASK
+                state ^= state >> 7
+                state ^= (state << 17) & _MASK
+                if state >> 32 >= threshold:
+                    leftOut += 1
+                    continue
+            fact = find(number, entries)
+            key = bytes((family,)) + packed
+            client = clients.get(key)
+            if client is None:
+                client = clients[key] = clientIndex(key)
+            if fact == SKIP or client == SKIP:
                 leftOut += 1
-                continue
-        fact = facts[number]
-        key = bytes((family,)) + packed
-        client = clients.get(key)
-        if client is None:
-            client = clients[key] = clientIndex(key)
-        if fact == SKIP or client == SKIP:
-            leftOut += 1
-        elif len(parts) >= room:
-            dropped += 1
-        else:
-            took = (took + 500) // 1000
-            parts.append(pack(when // 1_000_000, client, fact, took, 0, 0, transport))
-    rows += b"".join(parts)
-    return leftOut, dropped
+            elif len(parts) >= room:
+                dropped += 1
+            else:
+                took = (took + 500) // 1000
+                place = self._place(fact)
+                parts.append(pack(when // 1_000_000, client, place, took, 0, 0, transport))
+        rows += b"".join(parts)
+        return leftOut, dropped
 
 
 def rowBinary(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from dnsguard.notes import SKIP
 from dnsguard.wire.mnemonics import className, rCodeName, typeName
 from dnsguard.wire.names import ROOT, toText
 from dnsguard.wire.summary import summarize
@@ -144,9 +145,6 @@ ROW = struct.Struct("=qIIIIIB3x")
 A row: milliseconds since the epoch, client, fact, then microseconds in all, of
 cache lookup and of writing, then the protocol.
 """
-
-SKIP = 0xFFFFFFFF
-"""In place of a row's client or fact: leave the row out."""
 
 FRAGMENT_OVERHEAD = 192
 """Octets that a fragment takes in memory besides its own, its place in tables included."""

@@ -40,6 +40,12 @@ cdef extern from "loop.h" nogil:
     ctypedef struct dg_missRing:
         pass
 
+    ctypedef struct dg_bundles:
+        int off
+        int refusal
+        uint64_t segmented
+        uint64_t refused
+
     ctypedef struct dg_worker:
         int stop
         int signalled
@@ -52,6 +58,7 @@ cdef extern from "loop.h" nogil:
         uint64_t unsent
         uint64_t errors
         dg_missRing misses
+        dg_bundles bundles
 
     ctypedef struct mmsghdr:
         pass
@@ -238,6 +245,13 @@ cdef class DatagramWorker:
         self.unsent += unsent
         return at
 
+    @property
+    def segments(self):
+        """
+        Does the system cut messages into datagrams, as far as is known?
+        """
+        return not self.worker.bundles.off
+
     def counters(self):
         """
         What happened since the start: see
@@ -253,4 +267,15 @@ cdef class DatagramWorker:
             "sent": self.sent + self.worker.hits - self.worker.unsent,
             "unsent": self.unsent + self.worker.unsent,
             "errors": self.worker.errors,
+            "segmented": self.worker.bundles.segmented,
+            "unsegmented": self.worker.bundles.refused,
         }
+
+    def refuse(self, int number):
+        """
+        Let the system seem to refuse to cut messages into datagrams, for the
+        tests.
+
+        @param number: The C{errno}; 0: let it do so again, as far as it can.
+        """
+        self.worker.bundles.refusal = number

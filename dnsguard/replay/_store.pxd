@@ -73,6 +73,7 @@ cdef extern from "writer.h" nogil:
 
     ctypedef struct dg_number:
         void *facts
+        uint32_t life
 
     ctypedef struct dg_table:
         dg_views *views
@@ -88,10 +89,6 @@ cdef extern from "writer.h" nogil:
         uint32_t numbersUsed
         dg_reader readers[1]
 
-    ctypedef struct dg_tally:
-        uint64_t number
-        uint64_t count
-
     uint64_t dg_hash(const uint8_t *, size_t, const uint64_t *)
     bint dg_readRequest(const uint8_t *, size_t, int, dg_request *)
     int dg_readReply(const uint8_t *, size_t, const uint8_t *, size_t, dg_ttl *)
@@ -103,8 +100,6 @@ cdef extern from "writer.h" nogil:
     void dg_note(dg_ring *, const dg_record *, uint64_t)
     uint64_t dg_take(dg_ring *, dg_record *, uint64_t)
     uint64_t dg_pending(dg_ring *)
-    uint64_t dg_countHits(const dg_record *, uint64_t, dg_tally *, uint64_t)
-    uint64_t dg_powerOfTwo(uint64_t)
     int64_t dg_clock(clockid_t)
     void dg_storeClock(dg_table *, int64_t)
 
@@ -132,6 +127,7 @@ cdef class CompiledReplayStore:
     cdef int64_t life
     cdef tuple networks
     cdef list departed, leaving
+    cdef bytearray drained
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
     cdef uint8_t *replies
@@ -144,6 +140,5 @@ cdef class CompiledReplayStore:
     cdef dg_views *sort(self, map)
     cdef int publishViews(self, dg_views *views) except -1
     cdef int reclaim(self) except -1
-    cdef object factsOf(self, uint64_t number)
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef int letGo(self) except -1

@@ -11,10 +11,17 @@ All methods are for the reactor thread.
 
 import os
 
+<<<<<<< HEAD
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free, malloc
+=======
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stdlib cimport free
+>>>>>>> hot
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -32,6 +39,9 @@ cdef enum:
     SWEPT_WITH_EACH = 32
     LET_GO_BY_DRAIN = 4096
     STREAM_MOST = 1 << 16
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *)
 
 cdef int64_t SECOND = 1000000000
 cdef uint64_t drainLimit = DRAIN_LIMIT
@@ -343,8 +353,7 @@ cdef class CompiledReplayStore:
         """
         Take the records. See L{dnsguard.interfaces.IReplayStore.drain}.
         """
-        cdef uint64_t waiting = 0, count, places, i
-        cdef dg_tally *tally
+        cdef uint64_t waiting = 0, count, i
         # The batch before this one isn't valid any more.
         self.letGo()
         dg_sweep(
@@ -354,29 +363,30 @@ cdef class CompiledReplayStore:
         for i in range(DG_READERS):
             waiting += dg_pending(&self.table.readers[i].ring)
         count = min(waiting, drainLimit)
-        records = PyBytes_FromStringAndSize(NULL, count * sizeof(dg_record))
-        self.takeAll(<dg_record *>PyBytes_AS_STRING(records), count)
-        hits = {}
-        entries = {}
-        if count:
-            places = dg_powerOfTwo(2 * count)
-            tally = <dg_tally *>calloc(places, sizeof(dg_tally))
-            if tally == NULL:
-                raise MemoryError
-            dg_countHits(<dg_record *>PyBytes_AS_STRING(records), count, tally, places)
-            for i in range(places):
-                if tally[i].count:
-                    number = tally[i].number
-                    hits[number] = tally[i].count
-                    entries[number] = self.factsOf(tally[i].number)
-            free(tally)
-        return ReplayBatch(records, hits, entries)
+        # As many octets come again and again: memory that is given back and
+        # asked for each time costs more than what is done with it. Whoever has
+        # kept the last batch keeps its octets, too.
+        if self.drained is None or Py_REFCNT(<PyObject *>self.drained) > 1:
+            self.drained = PyByteArray_FromStringAndSize(NULL, drainLimit * sizeof(dg_record))
+        self.takeAll(<dg_record *>PyByteArray_AS_STRING(self.drained), count)
+        records = memoryview(self.drained)[: count * sizeof(dg_record)].toreadonly()
+        return ReplayBatch(records, self.factsOf)
 
-    cdef object factsOf(self, uint64_t number):
+    def factsOf(self, uint64_t number):
         """
-        The facts of the entry with a number that hasn't been given back.
+        Give the facts of an entry.
+
+        @param number: The number of an entry in the last batch, or that is
+            still there.
+        @raise KeyError: There is no such entry.
         """
-        return <object>dg_factsOf(self.table, number)[0]
+        cdef uint32_t place = <uint32_t>number
+        cdef void *facts = NULL
+        if place < self.table.numbersUsed and self.table.numbers[place].life == number >> 32:
+            facts = self.table.numbers[place].facts
+        if facts == NULL:
+            raise KeyError(number)
+        return <object>facts
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """

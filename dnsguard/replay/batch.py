@@ -2,39 +2,89 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Queries answered from the replay store, on their way to the observers.
+
+A batch is its records; what else can be said of it is made for whoever asks.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
-import attrs
 from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayBatch
 from dnsguard.replay.entry import ReplayedAnswer
 
-__all__ = ["RECORD", "ReplayBatch"]
+__all__ = ["RECORD", "EntryFacts", "ReplayBatch"]
 
 RECORD = struct.Struct("=qQIHBB16s")
 """One record; see L{IReplayBatch}."""
 
+_WORDS = RECORD.size // 8
+
+
+class EntryFacts(Mapping[int, ReplayedAnswer]):
+    """
+    The facts of the entries in a batch, looked up as they are asked for.
+    """
+
+    def __init__(
+        self, factsOf: Callable[[int], ReplayedAnswer], numbers: Callable[[], Mapping[int, int]]
+    ) -> None:
+        """
+        @param factsOf: Gives an entry's facts by its number, or raises
+            L{KeyError}.
+        @param numbers: Gives a mapping whose keys are the numbers in the batch.
+        """
+        self._factsOf = factsOf
+        self._numbers = numbers
+
+    def __getitem__(self, number: int) -> ReplayedAnswer:
+        return self._factsOf(number)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers())
+
+    def __len__(self) -> int:
+        return len(self._numbers())
+
 
 @implementer(IReplayBatch)
-@attrs.frozen
 class ReplayBatch:
     """
     What one call of C{drain} took.
 
     @ivar records: See L{IReplayBatch}.
-    @ivar hits: How often each entry number occurs.
-    @ivar entries: The facts behind each entry number, and behind others.
+    @ivar entries: The facts behind each entry number.
     """
 
-    records: bytes
-    hits: Mapping[int, int]
-    entries: Mapping[int, ReplayedAnswer]
+    __slots__ = ("_hits", "entries", "records")
+
+    def __init__(
+        self, records: bytes | memoryview, factsOf: Callable[[int], ReplayedAnswer]
+    ) -> None:
+        """
+        @param factsOf: Gives the facts of an entry in C{records}.
+        """
+        self.records = memoryview(records)
+        self.entries = EntryFacts(factsOf, self._count)
+        self._hits: Mapping[int, int] | None = None
+
+    @property
+    def hits(self) -> Mapping[int, int]:
+        """
+        How often each entry number occurs.
+        """
+        return self._count()
+
+    def _count(self) -> Mapping[int, int]:
+        if self._hits is None:
+            # A record is five words, and the second is the number.
+            words = self.records.cast("B").cast("Q")
+            self._hits = Counter(words[1::_WORDS].tolist())
+        return self._hits
 
     def __len__(self) -> int:
-        return len(self.records) // RECORD.size
+        return self.records.nbytes // RECORD.size

@@ -99,6 +99,10 @@ class ListenerCounters:
     @ivar dropped: Replies dropped with too many waiting already.
     @ivar unsent: Replies the system refused to send.
     @ivar errors: Errors while receiving, such as a client's ICMP messages.
+    @ivar segmented: Of the replies sent, those that were given to the system
+        together with others of their length to the same client.
+    @ivar unsegmented: How often the system didn't take several together: they
+        were sent one by one then.
     """
 
     received: int = 0
@@ -112,6 +116,8 @@ class ListenerCounters:
     dropped: int = 0
     unsent: int = 0
     errors: int = 0
+    segmented: int = 0
+    unsegmented: int = 0
 
 
 @implementer(IReadWriteDescriptor)

@@ -1,7 +1,8 @@
 /* Copyright (c) The dnsguard developers. See LICENSE for details.
  *
- * The UDP listener: datagrams in by recvmmsg, hits out by sendmmsg, misses into
- * a ring that the reactor empties. Linux.
+ * The UDP listener: datagrams in by recvmmsg, hits out by sendmmsg, those that go
+ * the same way together (bundle.h), misses into a ring that the reactor empties.
+ * Linux.
  *
  * One dg_worker has one socket and runs either in a thread of its own, where it
  * waits in recvmmsg, or is polled by the reactor when the socket is readable.
@@ -11,6 +12,7 @@
 #ifndef DNSGUARD_REPLAY_LOOP_H
 #define DNSGUARD_REPLAY_LOOP_H
 
+#include "bundle.h"
 #include "peer.h"
 #include "table.h"
 
@@ -26,6 +28,7 @@ typedef struct {
     int stop, signalled;
     uint64_t received, hits, malformed, oversized, portless, missDrops, unsent, errors;
     dg_missRing misses;
+    dg_bundles bundles;
     /* The loop's own buffers. */
     uint8_t *receive, *reply;
     size_t replyStride;
@@ -181,7 +184,8 @@ static inline int dg_answer(dg_worker *worker, int count) {
     dg_readAll(worker, count, views, kinds);
     hits = dg_replyAll(worker, count, kinds, views->generation, now, arrived, &misses);
     if (hits) {
-        unsigned done = dg_send(worker->socket, worker->out, (unsigned)hits, 0, &unsent);
+        unsigned done = dg_sendBundled(&worker->bundles, worker->socket, worker->out,
+                                       (unsigned)hits, worker->outControl, 0, &unsent);
         /* Polled, the socket may be full: replies are lost then, as anywhere. */
         unsent += (unsigned)hits - done;
         dg_noteAll(worker, hits, arrived, dg_clock(CLOCK_MONOTONIC) - started);
@@ -261,6 +265,7 @@ static inline dg_worker *dg_newWorker(dg_table *table, dg_reader *reader, int so
     worker->socket = socket;
     worker->wake = wake;
     worker->wantsSource = wantsSource;
+    dg_probeBundles(&worker->bundles, socket);
     worker->misses.size = missOctets;
     worker->misses.octets = malloc(missOctets);
     worker->replyStride = ((size_t)table->fullLimit + 127) & ~(size_t)63;

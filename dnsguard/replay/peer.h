@@ -19,7 +19,8 @@
 
 enum {
     DG_BATCH = 64,
-    DG_CONTROL = 64
+    /* Room for an address of either family, and for the size of segments. */
+    DG_CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))
 };
 
 /* Where a reply has to go, and the local address it has to come from. */
@@ -84,7 +85,7 @@ static inline void dg_writeSource(struct msghdr *message, uint8_t *control, cons
     message->msg_control = NULL;
     message->msg_controllen = 0;
     if (!peer->fromFamily) return;
-    memset(control, 0, DG_CONTROL);
+    memset(control, 0, CMSG_SPACE(sizeof peer->from.in6));
     message->msg_control = control;
     message->msg_controllen = CMSG_SPACE(size);
     part = CMSG_FIRSTHDR(message);

@@ -304,23 +304,6 @@ static inline uint64_t dg_pending(dg_ring *ring) {
     return DG_LOAD(&ring->head, ACQUIRE) - ring->tail;
 }
 
-typedef struct {
-    uint64_t number, count;
-} dg_tally;
-
-/* Count how often each entry number occurs, in a zeroed hash table of `places`,
- * a power of two greater than `count`. */
-static inline void dg_countHits(const dg_record *records, uint64_t count, dg_tally *tally,
-                                uint64_t places) {
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t number = records[i].number;
-        uint64_t at = (number * 0x9e3779b97f4a7c15ULL >> 32) & (places - 1);
-        while (tally[at].count && tally[at].number != number) at = (at + 1) & (places - 1);
-        tally[at].number = number;
-        tally[at].count++;
-    }
-}
-
 /* Give a reader a ring of 2**bits records; -1 without memory. */
 static inline int dg_openRing(dg_ring *ring, unsigned bits) {
     ring->records = calloc((size_t)1 << bits, sizeof *ring->records);

@@ -16,6 +16,7 @@ from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import DNSSEC_OK, Key
 from dnsguard.caching.sliding import SlidingCounts
 from dnsguard.interfaces import IQueryObserver
+from dnsguard.observers import hitcounter
 from dnsguard.observers.hitcounter import SHARED_KEYS, HitCounter
 from dnsguard.query import ClientQuery
 from dnsguard.replay.entry import ReplayedAnswer
@@ -93,6 +94,85 @@ class HitCounterTests(SynchronousTestCase):
         self.assertEqual(self.rates.count(KEY, 1.0), 7.0)
         self.assertEqual(self.counts.count(KEY, 1.0), 7.0)
         self.assertEqual(counter.replayed, 7)
+
+    def test_oneKeyManyEntries(self) -> None:
+        """
+        Entries of one answer, as those for requests with EDNS and without,
+        count together.
+        """
+        counter = self.counter()
+        batch = FakeReplayBatch({1: replayed(), 2: replayed()})
+        for number in (1, 2, 2):
+            batch.add(number, "192.0.2.1")
+        counter.queriesReplayed(batch)
+        counter.flush()
+        self.assertEqual(self.rates.count(KEY, 0.0), 3.0)
+
+    def test_manyKeys(self) -> None:
+        """
+        Of many keys some are taken over in a turn of the reactor; hits that
+        come meanwhile count in the next second, and none is lost or counted
+        twice.
+        """
+        self.patch(hitcounter, "KEYS_A_TURN", 10)
+        counter = self.counter(store=self.store)
+        names = [f"host{number:02}" for number in range(35)]
+        self.replay(counter, **dict.fromkeys(names, 2))
+        counter.flush()
+        self.assertEqual(counter.replayed, 20)
+        self.assertEqual(self.shared.commands, 0)
+        self.replay(counter, **dict.fromkeys(names, 1))
+        counter.flush()
+        self.clock.advance(0)
+        self.assertEqual(counter.replayed, 105)
+        self.assertEqual(sum(self.shared.hits.values()), 105)
+        for name in names:
+            key = (fromText(f"{name}.example.org"), 1, 1, 0)
+            self.assertEqual(self.rates.count(key, 0.0), 3.0)
+
+    def test_stopWithManyKeys(self) -> None:
+        """
+        Stopping takes over all that is left, at once.
+        """
+        self.patch(hitcounter, "KEYS_A_TURN", 10)
+        counter = self.counter()
+        self.replay(counter, **{f"host{number}": 1 for number in range(35)})
+        counter.flush()
+        self.replay(counter, **{f"host{number}": 1 for number in range(35)})
+        counter.stopService()
+        self.assertEqual(counter.replayed, 70)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_keysAreBounded(self) -> None:
+        """
+        With too many keys, or entries, the second is over at once.
+        """
+        for bound in ("MOST_KEYS", "MOST_ENTRIES"):
+            self.patch(hitcounter, bound, 8)
+            counter = self.counter()
+            for number in range(20):
+                batch = FakeReplayBatch({number: replayed(f"{number}.{bound}.example")})
+                batch.add(number, "192.0.2.1")
+                counter.queriesReplayed(batch)
+                self.assertLess(len(counter._keys), 8)
+                self.assertLess(len(counter._notes), 8)
+            self.assertEqual(counter.replayed, 16)
+            counter.flush()
+            self.assertEqual(counter.replayed, 20)
+
+    def test_keysOutOfUse(self) -> None:
+        """
+        Keys that nobody asks for any more aren't held.
+        """
+        self.patch(hitcounter, "FEW_KEYS", 4)
+        counter = self.counter()
+        self.replay(counter, **{f"host{number}": 1 for number in range(50)})
+        counter.flush()
+        self.assertEqual(len(counter._keys), 50)
+        for _ in range(3):
+            self.replay(counter, host0=1)
+            counter.flush()
+        self.assertEqual((len(counter._keys), counter.replayed), (1, 53))
 
     def test_variants(self) -> None:
         """

@@ -215,7 +215,7 @@ class ReplayedQueryTests(SynchronousTestCase):
             batch = FakeReplayBatch({number: entryFor()})
             batch.add(number, "192.0.2.1")
             metrics.queriesReplayed(batch)
-        self.assertLessEqual(len(metrics._places), 12)
+        self.assertLessEqual(len(metrics._notes), 12)
         self.assertEqual(metrics.replayed, 100)
 
     def test_bothWaysTogether(self) -> None:

@@ -15,6 +15,7 @@ from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.anonymize import Anonymity, Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.query import Transport
+from dnsguard.querystore import buffer as bufferModule
 from dnsguard.querystore import recorder as recorderModule
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.recorder import QueryRecorder
@@ -155,16 +156,80 @@ class RowBufferTests(SynchronousTestCase):
             self.assertIs(block.facts[0], entries[1].row)
         self.assertEqual(asked, [entry.qname for entry in entries.values()])
 
-    def test_entryNumberIsGivenAgain(self) -> None:
+    def test_equalFactsAreShared(self) -> None:
         """
-        An entry that took another's number is told apart from it.
+        Entries whose facts are equal, as those of requests with EDNS and
+        without are, have one text.
         """
         buffer = RowBuffer(10)
-        for name in ("old.example", "new.example"):
-            batch = FakeReplayBatch({1: entryFor(name)})
-            batch.add(1, "192.0.2.1")
+        batch = FakeReplayBatch({1: entryFor(), 2: entryFor(), 3: entryFor("x.example")})
+        for number in (1, 2, 3, 2):
+            batch.add(number, "192.0.2.1")
+        buffer.addReplayed(batch)
+        block = buffer.take()
+        assert block is not None
+        self.assertEqual(len(block.facts), 2)
+        self.assertEqual(
+            [row[4] for row in block.tuples()],
+            ["www.example.org", "www.example.org", "x.example", "www.example.org"],
+        )
+
+    def test_placesAreOfOneBlock(self) -> None:
+        """
+        A block has the facts of its own rows, wherever they were in an earlier
+        one.
+        """
+        buffer = RowBuffer(10)
+        entries = {number: entryFor(f"{number}.example") for number in range(4)}
+        for numbers in ((0, 1, 2), (2, 3), (), (3, 0)):
+            batch = FakeReplayBatch(entries)
+            for number in numbers:
+                batch.add(number, "192.0.2.1")
             buffer.addReplayed(batch)
-        self.assertEqual([row[4] for row in taken(buffer)], ["old.example", "new.example"])
+            block = buffer.take()
+            if block is None:
+                self.assertEqual(numbers, ())
+                continue
+            self.assertEqual(len(block.facts), len(numbers))
+            self.assertEqual([row[4] for row in block.tuples()], [f"{n}.example" for n in numbers])
+
+    def test_outOfUse(self) -> None:
+        """
+        Facts that no block has had for a while aren't held.
+        """
+        self.patch(bufferModule, "_FEW_FRAGMENTS", 10)
+        buffer = RowBuffer(1000)
+        for many in (100, 100, 2, 2, 2):
+            batch = FakeReplayBatch(
+                {number: entryFor(f"{number}.example") for number in range(many)}
+            )
+            for number in range(many):
+                batch.add(number, "192.0.2.1")
+            buffer.addReplayed(batch)
+            self.assertEqual(
+                [row[4] for row in taken(buffer)], [f"{n}.example" for n in range(many)]
+            )
+        self.assertEqual((len(buffer._replayed), buffer._replayed.met), (2, 2))
+
+    def test_octetsAreCounted(self) -> None:
+        """
+        What replayed queries add to the buffer is counted once, rows that had
+        no room not at all.
+        """
+        buffer = RowBuffer(3)
+        batch = FakeReplayBatch({number: entryFor(f"{number}.example") for number in range(9)})
+        for number in (1, 1, 2, 5, 6):
+            batch.add(number, "192.0.2.1")
+        before = buffer.octets
+        buffer.addReplayed(batch)
+        filled = buffer.octets
+        self.assertGreater(filled, before + 3 * 32 + 2 * 64)
+        buffer.addReplayed(batch)
+        self.assertEqual(buffer.octets, filled)
+        block = buffer.take()
+        assert block is not None
+        self.assertEqual((len(block), len(block.facts)), (3, 2))
+        self.assertEqual(buffer.octets, 0)
 
     def test_answersAreToldApart(self) -> None:
         """

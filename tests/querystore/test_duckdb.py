@@ -87,6 +87,20 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         process.ended.addCallback(lambda result: ended.callback(None))
         await ended
 
+    async def test_stepsBack(self) -> None:
+        """
+        The process lets the server go first, whatever priority that has.
+        """
+        await self.store.insert(sampleBlock())
+        process = self.store._process
+        assert process is not None
+        assert process.transport is not None
+        number = process.transport.pid
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, number), min(19, own + 15))
+        if hasattr(os, "SCHED_BATCH"):
+            self.assertEqual(os.sched_getscheduler(number), os.SCHED_BATCH)
+
     async def test_killed(self) -> None:
         """
         What was under way fails, what was stored stays, and the process is

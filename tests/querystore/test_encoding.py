@@ -9,6 +9,7 @@ import struct
 from typing import Any
 from unittest import SkipTest
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -42,6 +43,28 @@ records = st.lists(
 ).map(b"".join)
 
 
+@attrs.frozen
+class Entry:
+    """
+    What rows are made of.
+    """
+
+    row: bytes
+
+
+class Batch:
+    """
+    A batch of any records; the queries of the entry 5 are left out.
+    """
+
+    def __init__(self, records: bytes) -> None:
+        self.records = records
+        self.entries = {
+            number * 0x1000000000000001: Entry(bytes((number,))) for number in range(5)
+        }
+        self.entries[5 * 0x1000000000000001] = Entry(b"")
+
+
 class TranslateTests:
     """
     What both twins do.
@@ -50,13 +73,13 @@ class TranslateTests:
     module: Any
 
     def translate(
-        self,
+        self: Any,
         octets: bytes,
         room: int = 1000,
         threshold: int = SKIP,
         seed: int = 1,
         skipped: int | None = None,
-    ) -> tuple[bytes, tuple[int, int], list[bytes]]:
+    ) -> tuple[bytes, tuple[int, int], list[bytes], list[bytes]]:
         """
         Translate records, clients numbered as they come.
         """
@@ -69,10 +92,16 @@ class TranslateTests:
                 known[key] = len(known)
             return SKIP if known[key] == skipped else known[key]
 
-        facts = {number * 0x1000000000000001: number for number in range(5)}
-        facts[5 * 0x1000000000000001] = SKIP
-        counts = self.module.translate(octets, facts, clientIndex, rows, room, threshold, seed)
-        return bytes(rows), counts, asked
+        made = self.module.ReplayedRows(lambda entry: entry.row)
+        facts = [b"another"]
+        made.begin(facts)
+        batch = Batch(octets)
+        counts = made.translate(batch, clientIndex, rows, room, threshold, seed)
+        self.assertEqual(made.placed, len(facts) - 1)
+        self.assertEqual(
+            made.octets, sum(len(each) + encoding.SHARED_OVERHEAD for each in facts[1:])
+        )
+        return bytes(rows), counts, asked, facts
 
     def test_rows(self: Any) -> None:
         """
@@ -87,17 +116,18 @@ class TranslateTests:
             4,
             b"\x7f\0\0\1" + bytes(12),
         )
-        rows, counts, asked = self.translate(octets)
+        rows, counts, asked, facts = self.translate(octets)
         self.assertEqual(rows[:6], b"before")
         self.assertEqual(list(ROW.iter_unpack(rows[6:])), [(1_700_000_000_123, 0, 1, 2, 0, 0, 1)])
         self.assertEqual(counts, (0, 0))
+        self.assertEqual(facts, [b"another", b"\1"])
         self.assertEqual(asked, [b"\x04\x7f\0\0\1" + bytes(12)])
 
     def test_nothing(self: Any) -> None:
         """
         No records make no rows.
         """
-        self.assertEqual(self.translate(b""), (b"before", (0, 0), []))
+        self.assertEqual(self.translate(b""), (b"before", (0, 0), [], [b"another"]))
 
     def test_unknownEntry(self: Any) -> None:
         """
@@ -105,6 +135,46 @@ class TranslateTests:
         """
         octets = RECORD.pack(0, 77, 0, 0, 0, 4, bytes(16))
         self.assertRaises(KeyError, self.translate, octets)
+
+    def test_failureLeavesNoRows(self: Any) -> None:
+        """
+        When a client or an entry can't be told, no row of the batch is made.
+        """
+
+        def broken(key: bytes) -> int:
+            raise ZeroDivisionError()
+
+        octets = RECORD.pack(0, 0x1000000000000001, 0, 0, 0, 4, bytes(16))
+        unknown = RECORD.pack(0, 77, 0, 0, 0, 4, bytes(16))
+        for records, clientIndex, error in (
+            (octets, broken, ZeroDivisionError),
+            (octets + unknown, lambda key: 0, KeyError),
+        ):
+            rows = bytearray(b"before")
+            made = self.module.ReplayedRows(lambda entry: entry.row)
+            self.assertRaises(error, made.translate, Batch(records), clientIndex, rows, 9, SKIP, 1)
+            self.assertEqual(rows, b"before")
+
+    def test_forgets(self: Any) -> None:
+        """
+        A new block has no facts; what was made of entries is known on, unless
+        it is to be forgotten.
+        """
+        encoded: list[Any] = []
+
+        def encode(entry: Any) -> bytes:
+            encoded.append(entry)
+            return entry.row  # type: ignore[no-any-return]
+
+        made = self.module.ReplayedRows(encode)
+        octets = RECORD.pack(0, 0x1000000000000001, 0, 0, 0, 4, bytes(16))
+        for anew, expected in ((False, 1), (False, 1), (True, 2)):
+            facts: list[bytes] = []
+            made.begin(facts, anew)
+            self.assertEqual((made.placed, made.octets), (0, 0))
+            made.translate(Batch(octets), lambda key: 0, bytearray(), 9, SKIP, 1)
+            self.assertEqual((facts, len(encoded)), ([b"\1"], expected))
+            self.assertEqual((len(made), made.met, made.placed), (1, 1, 1))
 
     def test_rowBinary(self: Any) -> None:
         """

@@ -10,6 +10,9 @@ import gc
 import time
 import weakref
 
+from zope.interface.verify import verifyObject
+
+from dnsguard.interfaces import IReplayBatch
 from dnsguard.replay import store as storeModule
 from dnsguard.replay.batch import RECORD
 from dnsguard.wire.names import fromText
@@ -152,6 +155,67 @@ class StoreBoundsRules(StoreRules):
         store.drain()
         gc.collect()
         self.assertIsNone(reference())
+
+    def test_entries(self) -> None:
+        """
+        The entries of a batch are those in its records, as a mapping; what is
+        asked for besides is not there.
+        """
+        store = self.makeStore()
+        for number in range(3):
+            self.remember(store, self.name(number), 300)
+        for number in (0, 2, 2):
+            store.lookup(self.name(number), CLIENT, 100.0)
+        batch = store.drain()
+        verifyObject(IReplayBatch, batch)
+        self.assertEqual(sorted(batch.hits.values()), [1, 2])
+        self.assertEqual(set(batch.entries), set(batch.hits))
+        self.assertEqual(
+            sorted(facts.qname for facts in batch.entries.values()),
+            [fromText("host0.example.org"), fromText("host2.example.org")],
+        )
+        for number in (0, 1 << 32 | 1 << 20, 7 << 32, (1 << 64) - 1):
+            with self.assertRaises(KeyError):
+                batch.entries[number]
+        self.assertEqual(dict(store.drain().entries), {})
+
+    def test_entriesLater(self) -> None:
+        """
+        Facts asked for when it is too late aren't another entry's: they are
+        there no more.
+        """
+        store = self.makeStore()
+        self.remember(store, request(), 300)
+        store.lookup(request(), CLIENT, 100.0)
+        batch = store.drain()
+        (number,) = batch.hits
+        store.forget(None)
+        for _ in range(3):
+            store.drain()
+        for other in range(3):
+            self.remember(store, self.name(other), 300)
+        try:
+            kept = batch.entries[number].qname
+        except KeyError:
+            return
+        self.assertEqual(kept, fromText("www.example.org"))
+
+    def test_recordsCanBeKept(self) -> None:
+        """
+        The octets of a batch that somebody keeps don't change.
+        """
+        store = self.makeStore()
+        kept = []
+        for number in range(4):
+            self.remember(store, self.name(number), 300)
+            for _ in range(number + 1):
+                store.lookup(self.name(number), CLIENT, 100.0)
+            batch = store.drain()
+            kept.append((batch.records, bytes(batch.records)))
+            self.assertTrue(memoryview(batch.records).readonly)
+        for records, octets in kept:
+            self.assertEqual(bytes(records), octets)
+        self.assertEqual([len(octets) // RECORD.size for _, octets in kept], [1, 2, 3, 4])
 
     def test_ringIsBounded(self) -> None:
         """

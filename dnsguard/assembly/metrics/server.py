@@ -103,6 +103,17 @@ SERVER = (
     ),
     Metric.counter("dnsguard_udp_sent_total", "Datagrams sent.", _sockets("sent")),
     Metric.counter(
+        "dnsguard_udp_segmented_total",
+        "Datagrams among those that were given to the system together with others to the same"
+        " client.",
+        _sockets("segmented"),
+    ),
+    Metric.counter(
+        "dnsguard_udp_unsegmented_total",
+        "Times that the system didn't take several together: they were sent one by one.",
+        _sockets("unsegmented"),
+    ),
+    Metric.counter(
         "dnsguard_udp_queued_total",
         "Replies that had to wait for the socket.",
         _sockets("queued"),
