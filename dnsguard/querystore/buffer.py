@@ -124,14 +124,10 @@ class RowBuffer:
         self._clientIndexes: dict[tuple[str, str], int] = {}
         self._packedIndexes: dict[bytes, int] = {}
         self._factIndexes: dict[bytes, int] = {}
-<<<<<<< HEAD
-        self._entryIndexes: dict[int, tuple[ReplayedAnswer, int]] = {}
         # Most queries come from whoever sent the one before.
         self._lastAsker: Asker | None = None
         self._lastClient = SKIP
         self._frames: dict[tuple[Any, ...], Frame] = {}
-=======
->>>>>>> hot
         self._octets = 0
         replayed = self._replayed
         # Forget what has gone out of use, rather than hold it for ever.
@@ -268,7 +264,6 @@ class RowBuffer:
             index = self._factIndexes[made] = self._append(self._facts, made)
         return index
 
-<<<<<<< HEAD
     def _frame(self, event: QueryEvent) -> Frame:
         """
         Encode what the facts of many names have in common, once for all.
@@ -302,39 +297,6 @@ class RowBuffer:
                 self._frames[key] = frame
         return frame
 
-    def _entryFacts(
-        self, hits: Iterable[int], entries: Mapping[int, ReplayedAnswer]
-    ) -> dict[int, int]:
-        """
-        Give the places of the facts of replay entries in the block, or L{SKIP}.
-
-        The loop has no calls for entries met before in the block: there may be
-        as many of them as rows.
-        """
-        known = self._entryIndexes
-        facts = {}
-        for number in hits:
-            entry = entries[number]
-            met = known.get(number)
-            # The store may give the number of an entry it evicted to another.
-            if met is None or met[0] is not entry:
-                met = known[number] = (entry, self._entryIndex(entry))
-            facts[number] = met[1]
-        return facts
-
-    def _entryIndex(self, entry: ReplayedAnswer) -> int:
-        """
-        Note a replay entry's facts, or give L{SKIP} for one left out. They are
-        encoded once, and kept with the entry for blocks to come; no entry
-        outlives a change of what is left out.
-        """
-        made = entry.row
-        if made is None:
-            made = entry.row = self._entryFragment(entry)
-        return self._append(self._facts, made) if made else SKIP
-
-=======
->>>>>>> hot
     def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
         """
         Encode a replay entry's facts; of one left out, nothing. What is
@@ -343,16 +305,12 @@ class RowBuffer:
         It is done once, and kept with the entry; no entry outlives a change of
         what is left out.
         """
-<<<<<<< HEAD
-        if self._excludesName is not None and self._excludesName(entry.qname):
-            return b""
-=======
         if entry.row is None:
-            entry.row = b"" if self._excludesName(entry.qname) else self._encode(entry)
+            left = self._excludesName is not None and self._excludesName(entry.qname)
+            entry.row = b"" if left else self._encode(entry)
         return entry.row
 
     def _encode(self, entry: ReplayedAnswer) -> bytes:
->>>>>>> hot
         return factFragment(
             entry.qname,
             entry.type,
