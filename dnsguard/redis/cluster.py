@@ -253,7 +253,7 @@ class Cluster:
 
     # Commands.
 
-    def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Deferred[list[Reply]]:
         """
         See L{dnsguard.redis.replies.IRedis}.
         """
@@ -261,7 +261,7 @@ class Cluster:
             link = self._masters[slotOf(keyOfCommand(commands[0]))]
             if link is None:
                 return fail(StoreError(self.name, self.reason or "nobody has that slot"))
-            one: Any = link.execute(commands)
+            one: Any = link.execute(commands, octets)
             one.addCallback(self._followed, commands, link)
             result: Deferred[list[Reply]] = one
             return result

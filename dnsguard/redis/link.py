@@ -202,14 +202,14 @@ class Link:
 
     # Requests.
 
-    def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Deferred[list[Reply]]:
         """
         See L{dnsguard.redis.replies.IRedis}.
         """
         if not self.available:
             self.counted.refused += 1
             return fail(StoreError(self.name, self.reason))
-        return self._send(commands, self.deadline)
+        return self._send(commands, self.deadline, octets)
 
     def probe(self) -> Deferred[bool]:
         """
@@ -251,11 +251,13 @@ class Link:
         result: Deferred[None] = pinged
         return result
 
-    def _send(self, commands: Sequence[Command], deadline: float) -> Deferred[list[Reply]]:
+    def _send(
+        self, commands: Sequence[Command], deadline: float, octets: bytes = b""
+    ) -> Deferred[list[Reply]]:
         """
         Have commands sent with this turn's.
         """
-        octets = encode(commands)
+        octets = octets or encode(commands)
         count = len(commands)
         if self._waiting + count > MAX_COMMANDS or self._octets + len(octets) > MAX_OCTETS:
             self.counted.overflows += 1
