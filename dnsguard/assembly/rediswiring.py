@@ -76,7 +76,7 @@ class Wiring:
             name = f"Redis node {place}"
             return self._link(self._endpointOf(place), deadline, name, changed)
 
-        return Cluster(self._places, node, self._reactor, self.name)
+        return Cluster(self._places, node, self._reactor, self.name, deadline)
 
     def listening(self, background: Link | Cluster, store: RedisAnswerStore) -> ClearingChannel:
         """

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.caching import stored
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import CompiledEntry, Entry
 from dnsguard.caching.key import Key
 from dnsguard.caching.stored import (
     InvalidEntry,
     fromFields,
     fromPacked,
+    fromValues,
     fromWire,
     toFields,
     toPacked,
@@ -135,7 +135,7 @@ class CompiledTests(SynchronousTestCase):
     What a compiler makes of L{fromValues}.
     """
 
-    if stored.CompiledEntry is None:
+    if CompiledEntry is None:
         skip = "not compiled"
 
     @staticmethod
@@ -144,7 +144,7 @@ class CompiledTests(SynchronousTestCase):
         What is read, or that it is nothing.
         """
         try:
-            return facts(stored.fromValues(values, key, 1000.0, EPOCH, POLICY))
+            return facts(fromValues(values, key, 1000.0, EPOCH, POLICY))
         except InvalidEntry:
             return "invalid"
 
@@ -154,7 +154,7 @@ class CompiledTests(SynchronousTestCase):
         """
         for made in (entry(), entry(authenticData=True)):
             values = list(toFields(made, EPOCH).values())
-            found = stored.CompiledEntry.stored(values, *KEY[:3], EPOCH, POLICY)
+            found = CompiledEntry.stored(values, *KEY[:3], EPOCH, POLICY)
             self.assertEqual(facts(found)["wire"], made.wire)
 
     @settings(max_examples=300, deadline=None)
@@ -181,7 +181,7 @@ class CompiledTests(SynchronousTestCase):
         values: list[bytes | None] = [bytes(wire), *(data.draw(number) for _ in range(4))]
         key: Key = (WWW, data.draw(st.sampled_from([A, A, AAAA])), 1, 0)
         found = self.read(values, key)
-        with unittest.mock.patch.object(stored, "CompiledEntry", None):
+        with unittest.mock.patch("dnsguard.caching.stored.CompiledEntry", None):
             self.assertEqual(found, self.read(values, key))
 
 
