@@ -102,7 +102,11 @@ class Wiring:
         settings = self._settings
         if settings.mode is RedisMode.SENTINEL:
             return SentinelEndpoint(
-                self._places, settings.masterName, self._endpointOf, self._reactor
+                self._places,
+                settings.masterName,
+                self._endpointOf,
+                self._reactor,
+                credentials=Credentials(settings.sentinelUsername, settings.sentinelPassword),
             )
         return TurnsEndpoint([self._endpointOf(place) for place in self._places])
 
