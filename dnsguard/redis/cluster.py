@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from dnsguard.errors import StoreError
 from dnsguard.redis.endpoints import Place
 from dnsguard.redis.errand import Errand, Redirections, isRedirection
-from dnsguard.redis.link import Link
+from dnsguard.redis.link import COUNTERS, Link
 from dnsguard.redis.replies import Command, ErrorReply, Reply
 from dnsguard.redis.slots import SLOTS, keyOfCommand, readRedirection, readSlots, slotOf
 from dnsguard.throttle import Throttle
@@ -72,6 +72,7 @@ class Cluster:
         self._places: dict[Link, Place] = {}
         self._masters: list[Link | None] = [None] * SLOTS
         self._servers: tuple[Link, ...] = ()
+        self._past: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._available = 0
         self._known = False
         self._running = False
@@ -173,7 +174,7 @@ class Cluster:
         Give the numbers to publish: those of all links together, and of the
         router.
         """
-        total: Counter[str] = Counter()
+        total = Counter(self._past)
         for link in self._links.values():
             total.update(link.counters())
         return {
@@ -245,6 +246,8 @@ class Cluster:
         for place in set(self._links) - wanted - set(self._seeds):
             link = self._links.pop(place)
             link.stop().addErrback(lambda reason: self.log.failure("can't hang up", reason))
+            # What was counted doesn't become less because a node has left.
+            self._past.update({**link.counters(), "waiting": 0})
             del self._places[link]
 
     def _complain(self, error: Exception) -> None:

@@ -27,7 +27,10 @@ from dnsguard.redis.reconnector import LOG_IN_SECONDS, Reconnector, words
 from dnsguard.redis.replies import UNUSABLE, Command, ErrorReply, Reply
 from dnsguard.redis.requests import Batch, LinkCounters, Request
 
-__all__ = ["Link"]
+__all__ = ["COUNTERS", "Link"]
+
+COUNTERS = (*LinkCounters.__slots__, "waiting", "trips", "failures", "probes")
+"""What L{Link.counters} has numbers for."""
 
 STALL_SECONDS = 1.0
 """How long a server that owes replies may say nothing before it is cut off."""

@@ -318,6 +318,21 @@ class ClusterTests(SynchronousTestCase):
         # Two pings, one question for the slots, two gets.
         self.assertEqual(counters["commands"], 5)
 
+    def test_countersOfTheGone(self) -> None:
+        """
+        What was counted stays when a node leaves.
+        """
+        self.ask((b"GET", HIGH))
+        before = self.cluster.counters()
+        self.halves = [ONE, ONE]
+        self.cluster.ping()
+        self.turn(REFRESH_SECONDS)
+        self.assertEqual(self.cluster.counters()["nodes"], 1)
+        self.assertGreaterEqual(self.cluster.counters()["commands"], before["commands"])
+        self.assertEqual(self.cluster.counters()["waiting"], 0)
+        empty = Cluster([ONE], self.link, self.clock).counters()
+        self.assertLessEqual(set(before), set(empty))
+
     def test_stop(self) -> None:
         """
         Stopping ends all connections.
