@@ -32,6 +32,9 @@ from dnsguard.redis.writebehind import WriteBehind
 
 __all__ = ["RedisAnswerStore"]
 
+CLEARINGS = 2
+"""How often it is made sure that nothing is left of what is cleared."""
+
 T = TypeVar("T")
 
 
@@ -264,12 +267,19 @@ class RedisAnswerStore:
         return self._run(self._clear(Clearing(qname, below)))
 
     async def _clear(self, clearing: Clearing) -> int:
-        self._overtake()
-        deleted = await self._cleaner.clean(clearing)
-        # What was found before it was deleted, and is still on its way here.
-        self._overtake()
-        if self.announcer is not None:
-            await self.announcer.announce(clearing)
+        deleted = 0
+        for attempt in range(CLEARINGS):
+            self._overtake()
+            found = await self._cleaner.clean(clearing)
+            # What was found before it was deleted, and is still on its way here.
+            self._overtake()
+            if self.announcer is not None and (found or not attempt):
+                await self.announcer.announce(clearing)
+            deleted += found
+            if not found:
+                break
+            # Another instance may have written one behind the cleaner's back,
+            # and read it again, before it heard. From now on none does.
         return deleted
 
     def _overtake(self) -> None:

@@ -6,7 +6,8 @@ Tell other instances what was cleared, and hear of it from them.
 A message that is published while nobody listens is gone. So clearings are
 numbered in Redis: an instance that was away, and finds the number changed, or
 hears of one number and missed another, drops everything rather than go on
-serving what an operator wanted gone.
+serving what an operator wanted gone. The number is looked at now and then as
+well, since a cluster's nodes pass messages on without making sure.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, en
 from dnsguard.redis.keys import Names
 from dnsguard.redis.reconnector import Reconnector
 from dnsguard.redis.replies import IRedis, Reply, orRaise
+from dnsguard.redis.scripts import ANNOUNCE, run
 from dnsguard.wire.names import InvalidName, fromText, toText
 
 __all__ = ["ClearingChannel", "readMessage", "writeMessage"]
@@ -37,16 +39,17 @@ is made anew.
 """
 
 
-def writeMessage(number: int, origin: bytes, clearing: Clearing) -> bytes:
+def writeMessage(origin: bytes, clearing: Clearing) -> bytes:
     """
-    Write what is published: the clearing's number, who ordered it, C{all},
-    C{name} or C{below}, and the name in presentation form, parted by spaces.
+    Write what is published behind the clearing's number: who ordered it,
+    C{all}, C{name} or C{below}, and the name in presentation form, parted by
+    spaces.
     """
     if clearing.qname is None:
-        return b"%d %s all" % (number, origin)
+        return b"%s all" % origin
     word = b"below" if clearing.below else b"name"
     name = toText(clearing.qname).replace(" ", "\\032").encode("ascii")
-    return b"%d %s %s %s" % (number, origin, word, name)
+    return b"%s %s %s" % (origin, word, name)
 
 
 def readMessage(message: bytes) -> tuple[int, bytes, Clearing] | None:
@@ -107,7 +110,10 @@ class ClearingChannel:
         self._names = names or Names()
         self._connection: Any = None
         self._number: int | None = None
+        # Is the number known to be the latest since this connection listens?
         self._checked = False
+        # The number that was another one in Redis at the last look.
+        self._doubted: int | None = None
         self._octets = 0
         self._watch = LoopingCall(self._look)
         self._watch.clock = clock
@@ -184,6 +190,7 @@ class ClearingChannel:
 
     def _miss(self) -> None:
         self.missed += 1
+        self.log.info("clearings of other instances may have been missed: everything is cleared")
         self._told(Clearing())
 
     def _look(self) -> None:
@@ -198,7 +205,7 @@ class ClearingChannel:
             return
         self._octets = connection.received
         connection.send(encode([(b"PING",)]))
-        if self.listening and not self._checked:
+        if self.listening:
             self._check()
 
     def _check(self) -> None:
@@ -214,13 +221,19 @@ class ClearingChannel:
         replies = await self._redis.execute([(b"GET", self._names.clearings)])
         text = orRaise(replies[0])
         number = int(text) if isinstance(text, bytes) and text.isdigit() else 0
-        self._checked = True
+        away, self._checked = not self._checked, True
+        doubted, self._doubted = self._doubted, None
         if self._number != before:
             # A message came meanwhile, and tells more.
             return
-        self._number = number
-        if before is not None and number != before:
+        if before is None or number == before:
+            self._number = number
+        elif away or doubted == before:
+            self._number = number
             self._miss()
+        else:
+            # Its message may be on its way.
+            self._doubted = before
 
     async def announce(self, clearing: Clearing) -> None:
         """
@@ -228,6 +241,9 @@ class ClearingChannel:
 
         @raise StoreError: They couldn't be told.
         """
-        replies = await self._redis.execute([(b"INCR", self._names.clearings)])
-        message = writeMessage(orRaise(replies[0]), self.origin, clearing)
-        orRaise((await self._redis.execute([(b"PUBLISH", self._names.channel, message)]))[0])
+        message = writeMessage(self.origin, clearing)
+        call = ANNOUNCE.call([self._names.clearings], self._names.channel, message)
+        number = orRaise((await run(self._redis, [call]))[0])
+        if self._number is not None and number == self._number + 1:
+            # Nothing was missed by not hearing oneself.
+            self._number = number

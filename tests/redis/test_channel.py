@@ -16,6 +16,7 @@ from dnsguard.errors import StoreError
 from dnsguard.redis.channel import LISTEN_SECONDS, ClearingChannel, readMessage, writeMessage
 from dnsguard.redis.client import encode
 from dnsguard.redis.replies import Command, Reply
+from dnsguard.redis.scripts import ANNOUNCE
 from dnsguard.wire.names import fromText
 from tests.redis.wires import FakeEndpoint, FakeRedis
 
@@ -32,8 +33,8 @@ class MessageTests(SynchronousTestCase):
         """
         A message says who, what and which one it is.
         """
-        self.assertEqual(writeMessage(7, b"me", Clearing()), b"7 me all")
-        self.assertEqual(writeMessage(8, b"me", NAME), b"8 me below example.org")
+        self.assertEqual(writeMessage(b"me", Clearing()), b"me all")
+        self.assertEqual(writeMessage(b"me", NAME), b"me below example.org")
 
     @given(
         st.integers(0, 10**17),
@@ -46,7 +47,7 @@ class MessageTests(SynchronousTestCase):
         What is written is read back, whatever the name.
         """
         qname = b"".join(bytes([len(part)]) + part.lower() for part in parts) + b"\0"
-        message = writeMessage(number, b"me", Clearing(qname, below))
+        message = b"%d %b" % (number, writeMessage(b"me", Clearing(qname, below)))
         self.assertEqual(readMessage(message), (number, b"me", Clearing(qname, below)))
 
     @given(st.binary(max_size=40))
@@ -77,7 +78,7 @@ class ChannelTests(SynchronousTestCase):
         """
         What Redis says.
         """
-        return {b"GET": self.number, b"INCR": 6, b"PUBLISH": 1}[command[0]]
+        return {b"GET": self.number, b"EVALSHA": 6}[command[0]]
 
     def subscribed(self) -> None:
         """
@@ -141,6 +142,55 @@ class ChannelTests(SynchronousTestCase):
         self.clock.advance(LISTEN_SECONDS)
         self.assertEqual(self.channel.missed, 1)
 
+    def test_ownWhileAway(self) -> None:
+        """
+        What this instance cleared itself it didn't miss.
+        """
+        self.subscribed()
+        self.endpoint.wire.drop()
+        self.successResultOf(Deferred.fromCoroutine(self.channel.announce(NAME)))
+        self.number = b"6"
+        self.clock.advance(0.2)
+        self.subscribed()
+        self.assertEqual((self.told, self.channel.missed), ([], 0))
+
+    def look(self) -> None:
+        """
+        Let it look again.
+        """
+        self.endpoint.wire.reply(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        self.clock.advance(LISTEN_SECONDS)
+
+    def test_unheard(self) -> None:
+        """
+        A number that has changed, and is another one still at the next look, has
+        a message that is lost: everything goes.
+        """
+        self.subscribed()
+        self.look()
+        self.number = b"6"
+        self.look()
+        self.assertEqual(self.channel.missed, 0)
+        self.look()
+        self.assertEqual((self.told, self.channel.missed), ([Clearing()], 1))
+        self.look()
+        self.look()
+        self.assertEqual(self.channel.missed, 1)
+
+    def test_heardLate(self) -> None:
+        """
+        One whose message comes between two looks was on its way.
+        """
+        self.subscribed()
+        self.number = b"6"
+        self.look()
+        self.hear(b"6 other below example.org")
+        self.number = b"7"
+        self.look()
+        self.hear(b"7 other below example.org")
+        self.look()
+        self.assertEqual((self.told, self.channel.missed), ([NAME, NAME], 0))
+
     def test_messageWhileChecking(self) -> None:
         """
         A message that comes before the number does is newer.
@@ -180,13 +230,13 @@ class ChannelTests(SynchronousTestCase):
 
     def test_announce(self) -> None:
         """
-        A clearing is numbered, then published.
+        A clearing is numbered and published in one.
         """
         self.successResultOf(Deferred.fromCoroutine(self.channel.announce(NAME)))
-        message = b"6 " + self.channel.origin + b" below example.org"
+        message = self.channel.origin + b" below example.org"
         self.assertEqual(
             self.redis.commands,
-            [(b"INCR", b"dnsmeta:clearings"), (b"PUBLISH", CHANNEL, message)],
+            [(b"EVALSHA", ANNOUNCE.digest, b"1", b"dnsmeta:clearings", CHANNEL, message)],
         )
         self.redis.available = False
         failing = Deferred.fromCoroutine(self.channel.announce(NAME))
