@@ -231,6 +231,8 @@ class Caches(MultiService):
             ),
             ttlPolicy=ttlPolicy(cache),
             wallClock=self._wallClock,
+            clearings=lambda: None if self._store is None else self._store.clearings,
+            restoring=self._restoring,
         )
 
     # Late bound: the services behind these are replaced.
@@ -252,6 +254,10 @@ class Caches(MultiService):
 
     def _stale(self, query: ClientQuery) -> None:
         self.refresh.due(query, Tier.NORMAL)
+
+    def _restoring(self, clearings: int | None) -> None:
+        if self._store is not None:
+            self._store.resume(clearings)
 
     def _replace(self, qname: bytes) -> None:
         if self._replay is not None:

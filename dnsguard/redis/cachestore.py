@@ -44,6 +44,12 @@ class Announcer(Protocol):
     """
 
     origin: bytes
+    number: int | None
+
+    def resume(self, number: int | None) -> None:
+        """
+        See L{IAnswerStore.resume}.
+        """
 
     def announce(self, clearing: Clearing) -> Coroutine[Any, Any, None]:
         """
@@ -297,6 +303,20 @@ class RedisAnswerStore:
                 self._listeners.remove(listener)
 
         return unsubscribe
+
+    @property
+    def clearings(self) -> int | None:
+        """
+        See L{IAnswerStore.clearings}.
+        """
+        return None if self.announcer is None else self.announcer.number
+
+    def resume(self, clearings: int | None) -> None:
+        """
+        See L{IAnswerStore.resume}.
+        """
+        if self.announcer is not None:
+            self.announcer.resume(clearings)
 
     def cleared(self, clearing: Clearing) -> None:
         """

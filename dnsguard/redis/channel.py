@@ -17,9 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dnsguard.caching.candidate import Clearing
 from dnsguard.errors import StoreError
@@ -37,6 +38,9 @@ LISTEN_SECONDS = 5.0
 How often the connection is tried out; one from which nothing came in that time
 is made anew.
 """
+
+AGAIN_SECONDS = 0.25
+"""How soon after a failure the number of the last clearing is asked for anew."""
 
 
 def writeMessage(origin: bytes, clearing: Clearing) -> bytes:
@@ -78,6 +82,7 @@ class ClearingChannel:
 
     @ivar origin: What this instance calls itself.
     @ivar listening: Does it?
+    @ivar number: The number of the last clearing known of; L{None}: none yet.
     @ivar heard: How many clearings of others it heard of.
     @ivar missed: How often it may have missed some.
     """
@@ -109,12 +114,15 @@ class ClearingChannel:
         self._told = told
         self._names = names or Names()
         self._connection: Any = None
-        self._number: int | None = None
+        self.number: int | None = None
+        # Since when this process has what it has; nothing before it was missed.
+        self._since = float(clock.seconds())
         # Is the number known to be the latest since this connection listens?
         self._checked = False
         # The number that was another one in Redis at the last look.
         self._doubted: int | None = None
         self._octets = 0
+        self._again: IDelayedCall | None = None
         self._watch = LoopingCall(self._look)
         self._watch.clock = clock
         self._reconnector = Reconnector(
@@ -130,6 +138,7 @@ class ClearingChannel:
         """
         Begin to listen.
         """
+        self._since = max(self._since, float(self._clock.seconds()))
         self._reconnector.start()
         self._watch.start(LISTEN_SECONDS, now=False)
 
@@ -139,7 +148,19 @@ class ClearingChannel:
         """
         if self._watch.running:
             self._watch.stop()
+        self._notAgain()
         return self._reconnector.stop()
+
+    def resume(self, number: int | None) -> None:
+        """
+        See L{dnsguard.interfaces.IAnswerStore.resume}.
+        """
+        if self.number is None:
+            self.number = number
+            if number is None:
+                self._since = float("-inf")
+        elif number != self.number:
+            self._miss()
 
     def _subscribe(self, connection: Any) -> Deferred[None]:
         self._connection = connection
@@ -172,21 +193,32 @@ class ClearingChannel:
         """
         if connection is self._connection:
             self._connection = None
+            if self.listening and self.number is None:
+                # What is cleared from now on can't be told by the number.
+                self._since = float("-inf")
             self.listening = self._checked = False
+            self._notAgain()
 
     def _hear(self, message: bytes) -> None:
         read = readMessage(message)
         if read is None:
             return
         number, origin, clearing = read
-        before, self._number = self._number, max(number, self._number or 0)
+        before, self.number = self.number, max(number, self.number or 0)
         if origin == self.origin:
             return
         self.heard += 1
-        if before is not None and number > before + 1:
+        if number > before + 1 if before is not None else number > 1 and self._isOld():
             self._miss()
         else:
             self._told(clearing)
+
+    def _isOld(self) -> bool:
+        """
+        Has this process had things for so long that something may have been
+        cleared since?
+        """
+        return bool(self._clock.seconds() - self._since > LISTEN_SECONDS)
 
     def _miss(self) -> None:
         self.missed += 1
@@ -205,17 +237,31 @@ class ClearingChannel:
             return
         self._octets = connection.received
         connection.send(encode([(b"PING",)]))
-        if self.listening:
+        if self.listening and self._again is None:
             self._check()
 
     def _check(self) -> None:
         """
         Find out if something was missed.
         """
-        checking = Deferred.fromCoroutine(self._compare(self._number))
-        # Tried again when the connection is looked at next.
-        checking.addErrback(lambda reason: reason.trap(StoreError) and None)
+        self._again = None
+        checking: Any = Deferred.fromCoroutine(self._compare(self.number))
+        checking.addErrback(self._notChecked)
         checking.addErrback(lambda reason: self.log.failure("can't check clearings", reason))
+
+    def _notChecked(self, reason: Failure) -> None:
+        """
+        Try again before long: as long as it isn't known which clearing was the
+        last, one can't tell later that some were missed.
+        """
+        reason.trap(StoreError)
+        if self.listening and self._again is None:
+            self._again = self._clock.callLater(AGAIN_SECONDS, self._check)
+
+    def _notAgain(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     async def _compare(self, before: int | None) -> None:
         replies = await self._redis.execute([(b"GET", self._names.clearings)])
@@ -223,13 +269,13 @@ class ClearingChannel:
         number = int(text) if isinstance(text, bytes) and text.isdigit() else 0
         away, self._checked = not self._checked, True
         doubted, self._doubted = self._doubted, None
-        if self._number != before:
+        if self.number != before:
             # A message came meanwhile, and tells more.
             return
-        if before is None or number == before:
-            self._number = number
+        if number == before or (before is None and not (number and self._isOld())):
+            self.number = number
         elif away or doubted == before:
-            self._number = number
+            self.number = number
             self._miss()
         else:
             # Its message may be on its way.
@@ -244,6 +290,6 @@ class ClearingChannel:
         message = writeMessage(self.origin, clearing)
         call = ANNOUNCE.call([self._names.clearings], self._names.channel, message)
         number = orRaise((await run(self._redis, [call]))[0])
-        if self._number is not None and number == self._number + 1:
+        if self.number is not None and number == self.number + 1:
             # Nothing was missed by not hearing oneself.
-            self._number = number
+            self.number = number

@@ -304,6 +304,25 @@ class CachesTests(Writing):
             self.ask("www.example.org")
             self.ask("www.example.org")
 
+    def test_clearedMeanwhile(self) -> None:
+        """
+        What comes back after a restart is said to have seen no clearing that
+        there was while this instance was down.
+        """
+        text = "cache: {client_ttl_cap: 0}"
+        self.start(text, shares=True)
+        self.assertEqual(self.result(self.caches.whenLoaded()), None)
+        self.shared.clearings = 4
+        self.ask("www.example.org")
+        self.result(self.caches.stopService())
+        self.start(text, shares=True)
+        self.result(self.caches.whenLoaded())
+        memory = self.caches.memory
+        assert memory is not None
+        self.assertEqual(memory.statistics.entries, 1)
+        (store,) = self.shared.instances
+        self.assertEqual(store.resumed, [4])
+
     def test_reload(self) -> None:
         """
         A change of the settings empties no cache, and holds.

@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching.candidate import Clearing
 from dnsguard.errors import StoreError
-from dnsguard.redis.channel import LISTEN_SECONDS, ClearingChannel, readMessage, writeMessage
+from dnsguard.redis.channel import (
+    AGAIN_SECONDS,
+    LISTEN_SECONDS,
+    ClearingChannel,
+    readMessage,
+    writeMessage,
+)
 from dnsguard.redis.client import encode
 from dnsguard.redis.replies import Command, Reply
 from dnsguard.redis.scripts import ANNOUNCE
@@ -138,9 +144,67 @@ class ChannelTests(SynchronousTestCase):
         self.redis.available = False
         self.clock.advance(0.2)
         self.subscribed()
+        self.clock.advance(AGAIN_SECONDS)
         self.redis.available, self.number = True, b"9"
-        self.clock.advance(LISTEN_SECONDS)
+        self.clock.advance(AGAIN_SECONDS)
         self.assertEqual(self.channel.missed, 1)
+
+    def test_lateAtFirst(self) -> None:
+        """
+        Who is long there before the number can be had for the first time, may
+        have missed what was cleared, if anything ever was.
+        """
+        for number, missed in ((b"5", 1), (None, 0)):
+            self.setUp()
+            self.redis.available, self.number = False, number
+            self.subscribed()
+            self.clock.advance(LISTEN_SECONDS)
+            self.clock.advance(AGAIN_SECONDS)
+            self.redis.available = True
+            self.clock.advance(AGAIN_SECONDS)
+            self.assertEqual((self.channel.missed, len(self.told)), (missed, missed))
+            self.assertEqual(self.channel.number, int(number or 0))
+
+    def test_cutOffAtFirst(self) -> None:
+        """
+        So may who is cut off before it could be had.
+        """
+        self.redis.available = False
+        self.subscribed()
+        self.endpoint.wire.drop()
+        self.redis.available = True
+        self.clock.advance(0.2)
+        self.subscribed()
+        self.assertEqual(self.channel.missed, 1)
+
+    def test_heardAtFirst(self) -> None:
+        """
+        So may who hears of one before that, unless it is the first of all.
+        """
+        for message, told in ((b"6 other all", Clearing()), (b"1 other below example.org", NAME)):
+            self.setUp()
+            self.redis.available = False
+            self.subscribed()
+            self.clock.advance(LISTEN_SECONDS)
+            self.clock.advance(AGAIN_SECONDS)
+            self.hear(message)
+            self.assertEqual(self.told, [told])
+
+    def test_resumed(self) -> None:
+        """
+        What is taken over from an earlier time has missed what was cleared
+        since, whether that time or the number is known first; if it isn't known
+        at all, anything that ever was.
+        """
+        for number, missed in ((5, 0), (4, 1), (None, 1)):
+            self.setUp()
+            self.channel.resume(number)
+            self.subscribed()
+            self.assertEqual((self.channel.number, self.channel.missed), (5, missed), number)
+            self.setUp()
+            self.subscribed()
+            self.channel.resume(number)
+            self.assertEqual((self.channel.number, self.channel.missed), (5, missed), number)
 
     def test_ownWhileAway(self) -> None:
         """
