@@ -254,6 +254,19 @@ class IAnswerStore(Interface):
         @return: A function without arguments that ends this.
         """
 
+    clearings = Attribute(
+        "The number of the last clearing that all in this process has seen, or L{None}: not"
+        " known yet."
+    )
+
+    def resume(clearings):
+        """
+        Say that this process has in memory what it had at an earlier time. If
+        anything was cleared since, it hears of a clearing of everything.
+
+        @param clearings: C{clearings} of that time.
+        """
+
     def counters():
         """
         Give the numbers to publish.

@@ -69,7 +69,9 @@ def makeChain(
             clock=clock,
             ttlPolicy=ttlPolicy(config.cache),
             expiredEntryTTL=int(refresh.expiredEntryTTL),
+            clears=caches.clears,
         )
+        shared.watch(caches.watch())
     # What was asked lately costs nothing; what failed lately is not asked
     # again at once, but only after the caches were looked into, which may have
     # a stale answer that is better than SERVFAIL.

@@ -45,26 +45,15 @@ class Redis:
     @ivar store: The store.
     @ivar service: What connects it, and looks after it.
     @ivar settings: The part of the configuration it was made of.
+    @ivar connections: What is asked, by what for.
+    @ivar clearings: What listens for clearings.
     """
 
     store: RedisAnswerStore
     service: RedisHealthService
     settings: RedisConfig
-    _counted: Mapping[str, Counted]
-
-    def counters(self) -> dict[str, int]:
-        """
-        Give the numbers to publish: those of the store by their names, those
-        of each connection with its own before them.
-        """
-        numbers = {
-            "available": int(self.store.available),
-            "transitions": self.service.transitions,
-            **self.store.counters(),
-        }
-        for word, counted in self._counted.items():
-            numbers.update({f"{word}_{name}": n for name, n in counted.counters().items()})
-        return numbers
+    connections: Mapping[str, Counted]
+    clearings: Counted
 
 
 def redisTLS(config: Config) -> ClientTLS | None:
@@ -121,8 +110,7 @@ def makeRedis(
         flush=store.stop,
         failed=None if settings.degradedOnUnavailable else failed,
     )
-    counted = {"lookups": front, "background": back, "clearings": channel}
-    return Redis(store, service, settings, counted)
+    return Redis(store, service, settings, {"lookups": front, "background": back}, channel)
 
 
 def changedRedis(

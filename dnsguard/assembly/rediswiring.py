@@ -76,7 +76,7 @@ class Wiring:
             name = f"Redis node {place}"
             return self._link(self._endpointOf(place), deadline, name, changed)
 
-        return Cluster(self._places, node, self._reactor, self.name)
+        return Cluster(self._places, node, self._reactor, self.name, deadline)
 
     def listening(self, background: Link | Cluster, store: RedisAnswerStore) -> ClearingChannel:
         """
@@ -102,7 +102,11 @@ class Wiring:
         settings = self._settings
         if settings.mode is RedisMode.SENTINEL:
             return SentinelEndpoint(
-                self._places, settings.masterName, self._endpointOf, self._reactor
+                self._places,
+                settings.masterName,
+                self._endpointOf,
+                self._reactor,
+                credentials=Credentials(settings.sentinelUsername, settings.sentinelPassword),
             )
         return TurnsEndpoint([self._endpointOf(place) for place in self._places])
 

@@ -14,6 +14,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
 from dnsguard.assembly.cacherules import refreshPolicy, refreshSettings, sweepRules, ttlPolicy
+from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
 from dnsguard.caching.refresh import Tier
@@ -28,6 +29,7 @@ from dnsguard.observers.hitcounter import HitCounter
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.backoff import BackoffResolver
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
+from dnsguard.resolvers.rediscache import Watch
 from dnsguard.services.cacheclear import CacheClear
 from dnsguard.services.refresh import RefreshService, TraceRefresh
 from dnsguard.services.shelves import LocalShelf, SharedShelf
@@ -46,6 +48,7 @@ class Caches(MultiService):
     configuration is made anew.
 
     @ivar memory: L0; L{None} if it is switched off.
+    @ivar clears: What was cleared lately.
     @ivar table: What upstream failed to answer.
     @ivar statistics: What refreshing did.
     @ivar settings: The configuration in force.
@@ -89,6 +92,7 @@ class Caches(MultiService):
         )
         self.backoff = BackoffResolver(self.table, clock=reactor)
         self.memory: MemoryCacheResolver | None = None
+        self.clears = RecentClears()
         self._trace: TraceRefresh | None = None
         self._store: IAnswerStore | None = None
         self._counted: tuple[float, ...] | None = None
@@ -114,6 +118,8 @@ class Caches(MultiService):
             backoffs=(self.table, self.backoff.unreachable),
             store=store,
             snapshot=self.snapshot,
+            clears=self.clears if self.memory is None else None,
+            seconds=self._reactor.seconds,
         )
         services = [self.refresh, self.counter, self.sweeper, self.clearing]
         if self.snapshot is not None:
@@ -150,7 +156,7 @@ class Caches(MultiService):
             statistics=self.statistics,
             wallClock=self._wallClock,
             store=self._store,
-            clears=None if self.memory is None else self.memory.clears,
+            clears=self.clears,
             onRefreshed=self._replace,
         )
 
@@ -185,6 +191,7 @@ class Caches(MultiService):
                 hits=self._rates,
                 onDue=self._due if cache.refresh.enabled else None,
             )
+            self.clears = self.memory.clears
         else:
             self.memory.resize(cache.lruSize, cache.maxBytes)
             self.memory.reconfigure(ttlPolicy(cache), expired, refreshPolicy(cache))
@@ -224,6 +231,8 @@ class Caches(MultiService):
             ),
             ttlPolicy=ttlPolicy(cache),
             wallClock=self._wallClock,
+            clearings=lambda: None if self._store is None else self._store.clearings,
+            restoring=self._restoring,
         )
 
     # Late bound: the services behind these are replaced.
@@ -231,8 +240,24 @@ class Caches(MultiService):
     def _due(self, query: ClientQuery, tier: Tier) -> None:
         self.refresh.due(query, tier)
 
+    def watch(self) -> Watch | None:
+        """
+        Give what counts hits on shared answers and says which are due; L{None}
+        if L0 does that, or nothing is ever due.
+        """
+        if self.memory is not None or not self.settings.refresh.enabled:
+            return None
+        return Watch(self._rates, refreshPolicy(self.settings), self._dueShared)
+
+    def _dueShared(self, query: ClientQuery, tier: Tier, softExpiry: float) -> None:
+        self.refresh.due(query, tier, softExpiry)
+
     def _stale(self, query: ClientQuery) -> None:
         self.refresh.due(query, Tier.NORMAL)
+
+    def _restoring(self, clearings: int | None) -> None:
+        if self._store is not None:
+            self._store.resume(clearings)
 
     def _replace(self, qname: bytes) -> None:
         if self._replay is not None:

@@ -3,7 +3,8 @@
 """
 A cache as one sequence of octets, to be written to a file and read again.
 
-A line that says what it is and of which version; the entries, the most popular
+A line that says what it is and of which version; the number of the last clearing
+that it knows of, where several instances tell each other of these; the entries, the most popular
 ones first, so that whoever has no time for all of them has the best; and a
 digest over all of that. What a file says is input like any other.
 """
@@ -21,9 +22,13 @@ from dnsguard.caching.key import Key
 from dnsguard.caching.stored import InvalidEntry, fromPacked, toPacked
 from dnsguard.caching.ttl import TTLPolicy
 
-__all__ = ["InvalidSnapshot", "Saved", "readSnapshot", "writeSnapshot"]
+__all__ = ["InvalidSnapshot", "Saved", "readClearings", "readSnapshot", "writeSnapshot"]
 
-MAGIC = b"dnsguard cache 1\n"
+MAGIC = b"dnsguard cache 2\n"
+_FIRST = b"dnsguard cache 1\n"
+"""Without a number, but else the same."""
+
+_NUMBER = struct.Struct("!q")
 
 _RECORD = struct.Struct("!BHHBfI")
 _DIGEST = 32
@@ -52,7 +57,9 @@ class Saved:
     hits: float = 0.0
 
 
-def writeSnapshot(saved: Iterable[Saved], epoch: float, limit: int) -> Iterator[bytes]:
+def writeSnapshot(
+    saved: Iterable[Saved], epoch: float, limit: int, clearings: int | None = None
+) -> Iterator[bytes]:
     """
     Write a snapshot, in parts.
 
@@ -60,10 +67,13 @@ def writeSnapshot(saved: Iterable[Saved], epoch: float, limit: int) -> Iterator[
     @param epoch: What to add to the entries' times to have seconds since the
         epoch.
     @param limit: The most octets; what is beyond is left out.
+    @param clearings: The number of the last clearing that the entries have
+        seen; L{None}: nobody counts.
     """
-    digest = blake2b(MAGIC, digest_size=_DIGEST)
-    room = limit - len(MAGIC) - _DIGEST
-    yield MAGIC
+    header = MAGIC + _NUMBER.pack(-1 if clearings is None else clearings)
+    digest = blake2b(header, digest_size=_DIGEST)
+    room = limit - len(header) - _DIGEST
+    yield header
     part: list[bytes] = []
     for each in saved:
         packed = toPacked(each.entry, epoch)
@@ -94,15 +104,37 @@ def readSnapshot(octets: bytes, now: float, epoch: float, policy: TTLPolicy) -> 
     @raise InvalidSnapshot: Before the first entry: it isn't what
         L{writeSnapshot} writes.
     """
-    start = len(MAGIC)
+    start = _start(octets)
     end = len(octets) - _DIGEST
-    if not octets.startswith(MAGIC):
+    if not start:
         raise InvalidSnapshot("not a snapshot of a known version")
     if end < start:
         raise InvalidSnapshot("cut off")
     if blake2b(memoryview(octets)[:end], digest_size=_DIGEST).digest() != octets[end:]:
         raise InvalidSnapshot("damaged: its digest is another")
     return _entries(octets, start, end, now, epoch, policy)
+
+
+def readClearings(octets: bytes) -> int | None:
+    """
+    Read which clearing a snapshot is the last to know of; L{None} if it doesn't
+    say.
+
+    @param octets: What L{readSnapshot} can read.
+    """
+    if not octets.startswith(MAGIC):
+        return None
+    (number,) = _NUMBER.unpack_from(octets, len(MAGIC))
+    return number if number >= 0 else None
+
+
+def _start(octets: bytes) -> int:
+    """
+    Find where entries begin; 0: it is of no known version.
+    """
+    if octets.startswith(MAGIC):
+        return len(MAGIC) + _NUMBER.size
+    return len(_FIRST) if octets.startswith(_FIRST) else 0
 
 
 def _entries(

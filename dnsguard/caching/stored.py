@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dnsguard.caching.entry import Entry, restoreEntry
+from dnsguard.caching.entry import CompiledEntry, Entry, restoreEntry
 from dnsguard.caching.key import Key
 from dnsguard.caching.ttl import TTLPolicy, authTTL
 from dnsguard.wire.edns import InvalidOPT
@@ -94,6 +94,10 @@ def fromValues(
     @param key: As for L{fromFields}, and so are the others.
     @raise InvalidEntry: A value isn't what it should be.
     """
+    if CompiledEntry is not None and type(values) is list:
+        found: Any = CompiledEntry.stored(values, *key[:3], epoch, policy)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
     if len(values) != len(FIELDS):
         raise InvalidEntry("not the fields asked for")
     wire, soft, created, stored, true = values

@@ -32,6 +32,9 @@ from dnsguard.redis.writebehind import WriteBehind
 
 __all__ = ["RedisAnswerStore"]
 
+CLEARINGS = 2
+"""How often it is made sure that nothing is left of what is cleared."""
+
 T = TypeVar("T")
 
 
@@ -41,6 +44,12 @@ class Announcer(Protocol):
     """
 
     origin: bytes
+    number: int | None
+
+    def resume(self, number: int | None) -> None:
+        """
+        See L{IAnswerStore.resume}.
+        """
 
     def announce(self, clearing: Clearing) -> Coroutine[Any, Any, None]:
         """
@@ -264,12 +273,19 @@ class RedisAnswerStore:
         return self._run(self._clear(Clearing(qname, below)))
 
     async def _clear(self, clearing: Clearing) -> int:
-        self._overtake()
-        deleted = await self._cleaner.clean(clearing)
-        # What was found before it was deleted, and is still on its way here.
-        self._overtake()
-        if self.announcer is not None:
-            await self.announcer.announce(clearing)
+        deleted = 0
+        for attempt in range(CLEARINGS):
+            self._overtake()
+            found = await self._cleaner.clean(clearing)
+            # What was found before it was deleted, and is still on its way here.
+            self._overtake()
+            if self.announcer is not None and (found or not attempt):
+                await self.announcer.announce(clearing)
+            deleted += found
+            if not found:
+                break
+            # Another instance may have written one behind the cleaner's back,
+            # and read it again, before it heard. From now on none does.
         return deleted
 
     def _overtake(self) -> None:
@@ -287,6 +303,20 @@ class RedisAnswerStore:
                 self._listeners.remove(listener)
 
         return unsubscribe
+
+    @property
+    def clearings(self) -> int | None:
+        """
+        See L{IAnswerStore.clearings}.
+        """
+        return None if self.announcer is None else self.announcer.number
+
+    def resume(self, clearings: int | None) -> None:
+        """
+        See L{IAnswerStore.resume}.
+        """
+        if self.announcer is not None:
+            self.announcer.resume(clearings)
 
     def cleared(self, clearing: Clearing) -> None:
         """

@@ -18,26 +18,21 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
 from dnsguard.redis.endpoints import Place
-from dnsguard.redis.link import Link
+from dnsguard.redis.errand import Errand, Redirections, isRedirection
+from dnsguard.redis.link import COUNTERS, Link
 from dnsguard.redis.replies import Command, ErrorReply, Reply
 from dnsguard.redis.slots import SLOTS, keyOfCommand, readRedirection, readSlots, slotOf
 from dnsguard.throttle import Throttle
 
 __all__ = ["Cluster"]
 
-MAX_REDIRECTIONS = 5
-"""How often one command is sent on."""
-
 REFRESH_SECONDS = 0.25
 """The least time between two looks at who has what."""
 
 MAX_NODES = 1000
-
-_REDIRECTIONS = frozenset({"MOVED", "ASK"})
 
 
 class Cluster:
@@ -45,8 +40,7 @@ class Cluster:
     All masters of a cluster, as one.
 
     @ivar name: What it is called in errors and log lines.
-    @ivar moved: Commands that were sent on, as a slot has moved.
-    @ivar asked: Commands that were sent on, as a slot is moving.
+    @ivar counted: What was sent on.
     @ivar refreshes: How often it was found out who has what.
     """
 
@@ -58,14 +52,19 @@ class Cluster:
         makeLink: Callable[[Place, Callable[[Link, bool, str], None]], Link],
         clock: Any,
         name: str = "Redis Cluster",
+        deadline: float = 0.05,
     ) -> None:
         """
         @param seeds: Where to ask at first who has what.
         @param makeLink: Makes the link to a node, and has it tell of its
             coming and going.
+        @param deadline: Seconds that commands may take, however often they are
+            sent on; the links see to it that one node doesn't take longer.
         """
         self.name = name
-        self.moved = self.asked = self.refreshes = 0
+        self.counted = Redirections()
+        self.refreshes = 0
+        self._deadline = deadline
         self._makeLink = makeLink
         self._clock = clock
         self._seeds = tuple(seeds)
@@ -73,6 +72,7 @@ class Cluster:
         self._places: dict[Link, Place] = {}
         self._masters: list[Link | None] = [None] * SLOTS
         self._servers: tuple[Link, ...] = ()
+        self._past: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._available = 0
         self._known = False
         self._running = False
@@ -174,13 +174,14 @@ class Cluster:
         Give the numbers to publish: those of all links together, and of the
         router.
         """
-        total: Counter[str] = Counter()
+        total = Counter(self._past)
         for link in self._links.values():
             total.update(link.counters())
         return {
             **total,
-            "moved": self.moved,
-            "asked": self.asked,
+            "moved": self.counted.moved,
+            "asked": self.counted.asked,
+            "overdue": self.counted.overdue,
             "refreshes": self.refreshes,
             "nodes": len(self._links),
             "nodes_available": self._available,
@@ -245,6 +246,8 @@ class Cluster:
         for place in set(self._links) - wanted - set(self._seeds):
             link = self._links.pop(place)
             link.stop().addErrback(lambda reason: self.log.failure("can't hang up", reason))
+            # What was counted doesn't become less because a node has left.
+            self._past.update({**link.counters(), "waiting": 0})
             del self._places[link]
 
     def _complain(self, error: Exception) -> None:
@@ -253,7 +256,7 @@ class Cluster:
 
     # Commands.
 
-    def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Deferred[list[Reply]]:
         """
         See L{dnsguard.redis.replies.IRedis}.
         """
@@ -261,28 +264,35 @@ class Cluster:
             link = self._masters[slotOf(keyOfCommand(commands[0]))]
             if link is None:
                 return fail(StoreError(self.name, self.reason or "nobody has that slot"))
-            one: Any = link.execute(commands)
-            one.addCallback(self._followed, commands, link)
+            one: Any = link.execute(commands, octets)
+            one.addCallback(self._followed, commands, link, self._due())
             result: Deferred[list[Reply]] = one
             return result
         return Deferred.fromCoroutine(self._spread(commands))
 
-    def _followed(self, replies: list[Reply], commands: Sequence[Command], link: Link) -> Any:
+    def _due(self) -> float:
+        """
+        When commands that are sent now have to be answered.
+        """
+        return float(self._clock.seconds()) + self._deadline
+
+    def _followed(
+        self, replies: list[Reply], commands: Sequence[Command], link: Link, due: float
+    ) -> Any:
         """
         Send a single command on, if its key is elsewhere.
         """
-        reply = replies[0]
-        if not isinstance(reply, ErrorReply) or reply.code not in _REDIRECTIONS:
+        if not isRedirection(replies[0]):
             return replies
-        return Deferred.fromCoroutine(self._follow(commands, replies, [link]))
+        return Deferred.fromCoroutine(self._errand(commands, [link], due).follow(replies))
 
     async def _spread(self, commands: Sequence[Command]) -> list[Reply]:
         """
         Run each command at its node.
         """
         links = [self._masters[slotOf(keyOfCommand(command))] for command in commands]
-        replies = await self._run(commands, links)
-        replies = await self._follow(commands, replies, links)
+        errand = self._errand(commands, links, self._due())
+        replies = await errand.follow(await errand.run(range(len(commands))))
         if replies and all(
             isinstance(reply, StoreError) and not isinstance(reply, ErrorReply)
             for reply in replies
@@ -290,68 +300,10 @@ class Cluster:
             raise replies[0]
         return replies
 
-    async def _run(
-        self, commands: Sequence[Command], links: Sequence[Link | None], asking: bool = False
-    ) -> list[Reply]:
-        """
-        Run commands at links, one pipeline for each link.
-
-        @param asking: Say to each link first that it is known not to be the
-            master yet.
-        """
-        absent = StoreError(self.name, "nobody has that slot")
-        replies: list[Reply] = [absent] * len(commands)
-        places: dict[Link, list[int]] = {}
-        for place, link in enumerate(links):
-            if link is not None:
-                places.setdefault(link, []).append(place)
-        waiting = []
-        for link, mine in places.items():
-            pipeline = [commands[place] for place in mine]
-            if asking:
-                pipeline = [part for each in pipeline for part in ((b"ASKING",), each)]
-            waiting.append(link.execute(pipeline))
-        results = await DeferredList(waiting, consumeErrors=True)
-        for (worked, result), mine in zip(results, places.values(), strict=True):
-            if asking and worked:
-                result = result[1::2]
-            for number, place in enumerate(mine):
-                replies[place] = result[number] if worked else _error(result, self.name)
-        return replies
-
-    async def _follow(
-        self, commands: Sequence[Command], replies: list[Reply], links: Sequence[Link | None]
-    ) -> list[Reply]:
-        """
-        Send on what was sent to the wrong node.
-        """
-        asked = list(links)
-        for _ in range(MAX_REDIRECTIONS):
-            moved: list[int] = []
-            asking: list[int] = []
-            for place, reply in enumerate(replies):
-                if not isinstance(reply, ErrorReply) or reply.code not in _REDIRECTIONS:
-                    continue
-                link = asked[place]
-                to = None if link is None else self._redirected(reply, link)
-                if to is None:
-                    continue
-                asked[place] = to
-                (moved if reply.code == "MOVED" else asking).append(place)
-            if not moved and not asking:
-                break
-            self.moved += len(moved)
-            self.asked += len(asking)
-            for some, flag in ((moved, False), (asking, True)):
-                if some:
-                    again = await self._run(
-                        [commands[place] for place in some],
-                        [asked[place] for place in some],
-                        flag,
-                    )
-                    for place, reply in zip(some, again, strict=True):
-                        replies[place] = reply
-        return replies
+    def _errand(
+        self, commands: Sequence[Command], links: Sequence[Link | None], due: float
+    ) -> Errand:
+        return Errand(self.name, commands, links, due, self._clock, self._redirected, self.counted)
 
     def _redirected(self, reply: ErrorReply, link: Link) -> Link | None:
         """
@@ -367,8 +319,3 @@ class Cluster:
             self._masters[slot] = to
             self._refreshSoon()
         return to
-
-
-def _error(reason: Any, name: str) -> StoreError:
-    error = reason.value if isinstance(reason, Failure) else reason
-    return error if isinstance(error, StoreError) else StoreError(name, str(error)[:200])

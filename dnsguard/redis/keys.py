@@ -13,6 +13,11 @@ from __future__ import annotations
 from dnsguard.caching.key import InvalidKey, Key, fromStoreText, storeText
 from dnsguard.wire.names import ROOT
 
+try:
+    from dnsguard.caching._key import plainText  # type: ignore[import-not-found]
+except ImportError:  # Built where there was no compiler: the long way, always.
+    plainText = None
+
 __all__ = ["Names", "answerName", "answerPatterns", "readAnswerName"]
 
 _ESCAPES = str.maketrans({letter: "\\" + letter for letter in "\\*?[]^"})
@@ -23,7 +28,7 @@ def answerName(key: Key) -> bytes:
     """
     Where an answer is.
     """
-    return storeText(key).encode("ascii")
+    return (plainText is not None and plainText(key)) or storeText(key).encode("ascii")
 
 
 def readAnswerName(name: bytes) -> Key | None:

@@ -27,7 +27,10 @@ from dnsguard.redis.reconnector import LOG_IN_SECONDS, Reconnector, words
 from dnsguard.redis.replies import UNUSABLE, Command, ErrorReply, Reply
 from dnsguard.redis.requests import Batch, LinkCounters, Request
 
-__all__ = ["Link"]
+__all__ = ["COUNTERS", "Link"]
+
+COUNTERS = (*LinkCounters.__slots__, "waiting", "trips", "failures", "probes")
+"""What L{Link.counters} has numbers for."""
 
 STALL_SECONDS = 1.0
 """How long a server that owes replies may say nothing before it is cut off."""
@@ -202,14 +205,14 @@ class Link:
 
     # Requests.
 
-    def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Deferred[list[Reply]]:
         """
         See L{dnsguard.redis.replies.IRedis}.
         """
         if not self.available:
             self.counted.refused += 1
             return fail(StoreError(self.name, self.reason))
-        return self._send(commands, self.deadline)
+        return self._send(commands, self.deadline, octets)
 
     def probe(self) -> Deferred[bool]:
         """
@@ -251,11 +254,13 @@ class Link:
         result: Deferred[None] = pinged
         return result
 
-    def _send(self, commands: Sequence[Command], deadline: float) -> Deferred[list[Reply]]:
+    def _send(
+        self, commands: Sequence[Command], deadline: float, octets: bytes = b""
+    ) -> Deferred[list[Reply]]:
         """
         Have commands sent with this turn's.
         """
-        octets = encode(commands)
+        octets = octets or encode(commands)
         count = len(commands)
         if self._waiting + count > MAX_COMMANDS or self._octets + len(octets) > MAX_OCTETS:
             self.counted.overflows += 1

@@ -27,6 +27,11 @@ from dnsguard.throttle import Throttle
 
 __all__ = ["Lookups"]
 
+_LOOKUP = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%%b\r\n" % (2 + len(FIELDS)) + b"".join(
+    b"$%d\r\n%b\r\n" % (len(field), field) for field in FIELDS
+)
+"""The command, but for the length of the key's name and that name."""
+
 
 class Lookups:
     """
@@ -89,7 +94,8 @@ class Lookups:
         """
         See L{dnsguard.interfaces.IAnswerStore.get}.
         """
-        asked: Any = self._redis.execute([(b"HMGET", answerName(key), *FIELDS)])
+        name = answerName(key)
+        asked: Any = self._redis.execute(((b"HMGET", name, *FIELDS),), _LOOKUP % (len(name), name))
         asked.addCallbacks(self._found, self._notAsked, (key, self._generation))
         found: Deferred[Entry | None] = asked
         return found

@@ -58,10 +58,11 @@ class IRedis(Protocol):
         Is it worth asking? If not, all fails at once.
         """
 
-    def execute(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Awaitable[list[Reply]]:
         """
         Run commands in order, in one round trip where that is possible.
 
+        @param octets: The commands as they are sent, if that is known already.
         @return: A L{Deferred <twisted.internet.defer.Deferred>} of their
             replies; fails with L{StoreError} if none could be had in time.
         """

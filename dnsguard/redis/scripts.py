@@ -17,7 +17,7 @@ import attrs
 
 from dnsguard.redis.replies import Command, ErrorReply, IRedis, Reply
 
-__all__ = ["ADD_HITS", "STORE", "UNLOCK", "Call", "Script", "run"]
+__all__ = ["ADD_HITS", "ANNOUNCE", "STORE", "UNLOCK", "Call", "Script", "run"]
 
 
 @attrs.frozen
@@ -101,6 +101,14 @@ return #KEYS
 """)
 """Add to counters, and have each live for a window from now on: the window,
 then one number for each counter."""
+
+ANNOUNCE = Script.of("""
+local number = redis.call('INCR', KEYS[1])
+redis.call('PUBLISH', ARGV[1], string.format('%d', number) .. ' ' .. ARGV[2])
+return number
+""")
+"""Number a clearing and tell of it, the channel and the message, in one: a
+number that nobody was told of would make all others drop everything."""
 
 
 async def run(redis: IRedis, calls: Sequence[Call | Command]) -> list[Reply]:

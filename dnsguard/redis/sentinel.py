@@ -19,14 +19,14 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from dnsguard.errors import StoreError
-from dnsguard.redis.client import RedisConnection, RedisFactory, encode
+from dnsguard.redis.client import Credentials, RedisConnection, RedisFactory, encode
 from dnsguard.redis.endpoints import Place
 from dnsguard.redis.replies import Command, Reply
 
 __all__ = ["ASK_SECONDS", "SentinelEndpoint", "askOnce"]
 
 ASK_SECONDS = 0.5
-"""How long one Sentinel may take to connect to, and to answer."""
+"""How long one Sentinel may take to connect to, to log in at, and to answer."""
 
 
 class _Question:
@@ -57,18 +57,21 @@ async def askOnce(
     command: Command,
     clock: Any,
     make: Callable[..., Any] = RedisConnection,
+    credentials: Credentials | None = None,
 ) -> Reply:
     """
     Ask a server one thing, and hang up.
 
+    @param credentials: How to log in; without them it isn't tried.
     @raise StoreError: It couldn't be asked, or said nothing in time.
     """
     question = _Question()
     connection: Any = None
     try:
-        connecting: Any = endpoint.connect(RedisFactory("sentinel", question, make=make))
+        factory = RedisFactory("sentinel", question, credentials, make)
+        connecting: Any = endpoint.connect(factory)
         connection = await connecting.addTimeout(ASK_SECONDS, clock)
-        await connection.ready
+        await connection.ready.addTimeout(ASK_SECONDS, clock)
         connection.send(encode([command]))
         return await question.answered.addTimeout(ASK_SECONDS, clock)
     except (TimeoutError, ConnectError, DNSLookupError, OSError) as error:
@@ -93,9 +96,12 @@ class SentinelEndpoint:
         endpointOf: Callable[[Place], IStreamClientEndpoint],
         clock: Any,
         make: Callable[..., Any] = RedisConnection,
+        credentials: Credentials | None = None,
     ) -> None:
         """
         @param endpointOf: Makes the endpoint of a place.
+        @param credentials: How to log in at Sentinels, which isn't how one logs
+            in at the master.
         @param make: The class of the connections to Sentinels.
         """
         self.master: Place | None = None
@@ -104,6 +110,7 @@ class SentinelEndpoint:
         self._endpointOf = endpointOf
         self._clock = clock
         self._make = make
+        self._credentials = credentials
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         """
@@ -123,6 +130,7 @@ class SentinelEndpoint:
                     (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._masterName),
                     self._clock,
                     self._make,
+                    self._credentials,
                 )
                 self.master = _place(reply)
             except StoreError as error:

@@ -11,17 +11,11 @@ All methods are for the reactor thread.
 
 import os
 
-<<<<<<< HEAD
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport calloc, free, malloc
-=======
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport free
->>>>>>> hot
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer

@@ -12,12 +12,8 @@ compiled twin is L{dnsguard.replay._store}.
 from __future__ import annotations
 
 import struct
-<<<<<<< HEAD
-from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
-=======
 from collections import OrderedDict
->>>>>>> hot
+from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import Any
 

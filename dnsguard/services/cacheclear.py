@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from dnsguard.caching.candidate import Clearing
+from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.key import Key
 from dnsguard.caching.servfail import BackoffTable
 from dnsguard.interfaces import IAnswerStore, IReplayStore
@@ -46,6 +47,8 @@ class CacheClear(Service):
         backoffs: tuple[BackoffTable[Key], ...] = (),
         store: IAnswerStore | None = None,
         snapshot: SnapshotService | None = None,
+        clears: RecentClears | None = None,
+        seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """
         @param memory: L0.
@@ -53,6 +56,9 @@ class CacheClear(Service):
         @param backoffs: The failures remembered.
         @param store: The answers that instances share.
         @param snapshot: The copy on disk.
+        @param clears: Where to note what is cleared, for whoever keeps answers;
+            L0 does that itself.
+        @param seconds: The time to note it with.
         """
         self.setName("cacheclear")
         self.clearings = self.heard = 0
@@ -61,6 +67,8 @@ class CacheClear(Service):
         self._backoffs = backoffs
         self._store = store
         self._snapshot = snapshot
+        self._clears = clears
+        self._seconds = seconds
         self._unsubscribe: Callable[[], None] | None = None
 
     def startService(self) -> None:
@@ -139,6 +147,8 @@ class CacheClear(Service):
         for backoff in self._backoffs:
             # Few, and of use for a minute at most: not worth picking from.
             backoff.clear()
+        if self._clears is not None:
+            self._clears.add(qname, clearing.below, self._seconds())
         dropped = 0
         if self._memory is not None:
             if qname is None:

@@ -164,14 +164,16 @@ class RefreshService(Service):
             refresh.cancel()
         return waiting
 
-    def due(self, query: ClientQuery, tier: Tier) -> None:
+    def due(self, query: ClientQuery, tier: Tier, softExpiry: float = 0.0) -> None:
         """
         Refresh the answer to a client's query, if that may be done now. Never
         fails, never waits.
+
+        @param softExpiry: See L{refresh}.
         """
         self.counters.asked += 1
         key = keyOf(query)
-        if self.refresh(key, tier) is not None:
+        if self.refresh(key, tier, softExpiry) is not None:
             self.statistics.requested(tier, self._wallClock())
 
     def refresh(self, key: Key, tier: Tier, softExpiry: float = 0.0) -> Deferred[bool] | None:

@@ -29,7 +29,13 @@ from twisted.python.failure import Failure
 
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
-from dnsguard.caching.snapshot import InvalidSnapshot, Saved, readSnapshot, writeSnapshot
+from dnsguard.caching.snapshot import (
+    InvalidSnapshot,
+    Saved,
+    readClearings,
+    readSnapshot,
+    writeSnapshot,
+)
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
 
@@ -79,6 +85,8 @@ class SnapshotService(Service):
         settings: SnapshotSettings,
         ttlPolicy: TTLPolicy,
         wallClock: Callable[[], float],
+        clearings: Callable[[], int | None] = lambda: None,
+        restoring: Callable[[int | None], None] = lambda clearings: None,
     ) -> None:
         """
         @param path: The file; its folder is made if there is none.
@@ -86,6 +94,10 @@ class SnapshotService(Service):
         @param reactor: Tells the time, and has a thread pool: nothing here
             waits for a disk.
         @param wallClock: Seconds since the epoch.
+        @param clearings: Gives the number of the last clearing that the cache
+            has seen, where instances tell each other of these.
+        @param restoring: Called with that of the snapshot, when what it has is
+            in the cache.
         """
         self.setName("snapshot")
         self.saved = self.failures = self.restored = self.entries = 0
@@ -96,6 +108,8 @@ class SnapshotService(Service):
         self._settings = settings
         self._policy = ttlPolicy
         self._wallClock = wallClock
+        self._clearingsNow = clearings
+        self._restoring = restoring
         self._lock = DeferredLock()
         self._clearings = 0
         self._loop: LoopingCall | None = None
@@ -136,10 +150,10 @@ class SnapshotService(Service):
         clearings = self._clearings
         now = self._reactor.seconds()
         epoch = self._wallClock() - now
-        reading: Deferred[list[Saved]] = self._inThread(
+        reading: Deferred[tuple[list[Saved], int | None]] = self._inThread(
             _read, self._path, self._settings, now, epoch, self._policy
         )
-        found = await reading
+        found, known = await reading
         restored = 0
 
         def slices() -> Iterator[None]:
@@ -154,6 +168,7 @@ class SnapshotService(Service):
         await self._inSlices(slices())
         self.restored += restored
         if restored:
+            self._restoring(known)
             self.log.info(
                 "{count} cached answers restored from {path}", count=restored, path=self._path
             )
@@ -206,6 +221,8 @@ class SnapshotService(Service):
     async def _save(self) -> None:
         found: list[Saved] = []
         now = self._reactor.seconds()
+        # Before: a clearing that comes meanwhile has another snapshot written.
+        clearings = self._clearingsNow()
 
         def slices() -> Iterator[None]:
             for number, key in enumerate(self._memory.keys()):
@@ -217,7 +234,9 @@ class SnapshotService(Service):
 
         await self._inSlices(slices())
         epoch = self._wallClock() - self._reactor.seconds()
-        writing: Deferred[int] = self._inThread(_write, self._path, self._settings, found, epoch)
+        writing: Deferred[int] = self._inThread(
+            _write, self._path, self._settings, found, epoch, clearings
+        )
         self.entries = await writing
         self.saved += 1
 
@@ -248,9 +267,11 @@ class SnapshotService(Service):
 
 def _read(
     path: Path, settings: SnapshotSettings, now: float, epoch: float, policy: TTLPolicy
-) -> list[Saved]:
+) -> tuple[list[Saved], int | None]:
     """
     Read a file. In a thread.
+
+    @return: What is in it, and the last clearing that it knows of.
     """
     until = time.monotonic() + settings.loadSeconds
     with path.open("rb") as file:
@@ -262,10 +283,16 @@ def _read(
         found.append(saved)
         if len(found) >= settings.maxEntries or time.monotonic() > until:
             break
-    return found
+    return found, readClearings(octets)
 
 
-def _write(path: Path, settings: SnapshotSettings, found: list[Saved], epoch: float) -> int:
+def _write(
+    path: Path,
+    settings: SnapshotSettings,
+    found: list[Saved],
+    epoch: float,
+    clearings: int | None,
+) -> int:
     """
     Write a file in the place of the old one, whole or not at all. In a thread.
 
@@ -281,7 +308,7 @@ def _write(path: Path, settings: SnapshotSettings, found: list[Saved], epoch: fl
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            for part in writeSnapshot(popular, epoch, settings.maxBytes):
+            for part in writeSnapshot(popular, epoch, settings.maxBytes, clearings):
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -123,10 +123,12 @@ class WarmStart(Service):
         self.restored += self._memory.keepEntry(key, entry, touch=False)
 
     def _failed(self, reason: Any) -> None:
-        if reason.check(CancelledError):
+        problem = reason.value
+        if isinstance(problem, FirstError):
+            problem = problem.subFailure.value
+        if isinstance(problem, CancelledError):
             return
-        problem = reason.value.subFailure.value if hasattr(reason.value, "subFailure") else None
-        if reason.check(StoreError) or isinstance(problem, StoreError):
+        if isinstance(problem, StoreError):
             self.log.info("the shared store went away while answers were taken over")
         else:
             self.log.failure("taking answers over broke", reason)

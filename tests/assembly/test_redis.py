@@ -68,22 +68,15 @@ class RedisTests(SynchronousTestCase):
 
     def test_counters(self) -> None:
         """
-        There are numbers of the store and of each connection.
+        There are numbers of each connection.
         """
-        counters = self.make("unix_socket: /s").counters()
-        for name in (
-            "available",
-            "transitions",
-            "hits",
-            "writes_dropped",
-            "lookups_timeouts",
-            "lookups_trips",
-            "background_commands",
-            "clearings_missed",
-        ):
-            self.assertEqual(counters[name], 0, name)
-        cluster = self.make("address: '127.0.0.1', mode: cluster").counters()
-        self.assertEqual(cluster["lookups_moved"], 0)
+        redis = self.make("unix_socket: /s")
+        self.assertEqual(list(redis.connections), ["lookups", "background"])
+        for each in redis.connections.values():
+            self.assertEqual(each.counters()["trips"], 0)
+        self.assertEqual(redis.clearings.counters()["missed"], 0)
+        cluster = self.make("address: '127.0.0.1', mode: cluster")
+        self.assertEqual(cluster.connections["lookups"].counters()["moved"], 0)
 
     def test_needed(self) -> None:
         """

@@ -53,12 +53,15 @@ class CachesTests(Writing):
         """
         return super().read(f"data_directory: {self.folder}\n{text}")
 
-    def start(self, text: str) -> None:
+    def start(self, text: str, shares: bool = False) -> None:
         """
         Start a server whose upstream gives every name an address with a TTL of
         a minute.
+
+        @param shares: Does it share answers with other instances?
         """
         self.answering = True
+        self.held: list[Asked] | None = None
         self.octet = 1
         self.reactor = Reactor()
         self.config = self.read(text)
@@ -70,14 +73,19 @@ class CachesTests(Writing):
         self.policies = Policies(makePolicy(self.config, LISTS, 0.0)[0])
         self.replay: Any = newStore()
         self.replay.adopt(self.policies.current)
+        self.shared = SharedAnswers(self.reactor)
+        store = FakeAnswerStore(self.shared) if shares else None
         self.caches = Caches(
             self.config,
             self.forwarder,
             self.reactor,
             lambda: EPOCH + self.reactor.seconds(),
             replay=self.replay,
+            store=store,
         )
-        chain = makeChain(self.config, self.policies, self.forwarder, self.reactor, self.caches)
+        chain = makeChain(
+            self.config, self.policies, self.forwarder, self.reactor, self.caches, store
+        )
         self.corridor = Corridor(
             chain.resolver,
             policies=self.policies,
@@ -96,6 +104,9 @@ class CachesTests(Writing):
         """
         Be upstream.
         """
+        if self.held is not None:
+            self.held.append(asked)
+            return
         if not self.answering:
             asked.fail(FailureKind.UNREACHABLE, "not there")
             return
@@ -191,6 +202,53 @@ class CachesTests(Writing):
         self.assertGreater(stats["hits"], 3590)
         self.assertEqual(self.caches.refreshStats()["request_refreshed_hot_24h"], refreshed)
 
+    def test_hotNamesWithoutMemory(self) -> None:
+        """
+        Where answers are in the shared store alone, a hot name is renewed
+        before its time is over just the same.
+        """
+        self.start(
+            "cache: {lru_size: 0, respect_source_ttl: true, client_ttl_cap: 0, refresh:"
+            " {refresh_mode: balanced, hot_threshold_rate: 20, sweep_interval: 1h}}",
+            shares=True,
+        )
+        self.assertIsNone(self.caches.memory)
+        self.ask("www.example.org")
+        for _ in range(600):
+            self.reactor.advance(1)
+            code, ttl, _, error = self.seen("www.example.org")
+            self.assertEqual((code, error), (0, b""))
+            self.assertGreater(ttl, 0)
+        refreshed = self.caches.refresh.counters.refreshed
+        self.assertIn(refreshed, range(600 // 45, 600 // 38 + 1))
+        self.assertEqual(len(self.upstream.asked), refreshed + 1)
+
+    def test_clearingOvertakes(self) -> None:
+        """
+        An answer that was asked for before a clearing, and comes after it, is
+        kept nowhere: neither here nor where others would find it.
+        """
+        for text in ("cache: {client_ttl_cap: 0}", "cache: {client_ttl_cap: 0, lru_size: 0}"):
+            self.start(text, shares=True)
+            self.held = []
+            request = requestFor("www.example.org", edns=EDNS())
+            replies: list[bytes] = []
+
+            def respond(reply: bytes, replies: list[bytes] = replies) -> bool:
+                replies.append(reply)
+                return True
+
+            self.corridor.requestReceived(request, ADDRESS, Transport.UDP, respond)
+            self.reactor.advance(0.1)
+            self.result(self.caches.clearing.clear())
+            (asked,), self.held = self.held, None
+            self.assertEqual(replies, [])
+            self.settle(asked)
+            self.assertEqual(len(replies), 1)
+            self.assertEqual(self.shared.entries, {})
+            self.ask("www.example.org")
+            self.assertEqual(len(self.shared.entries), 1)
+
     def test_outageOfAnHour(self) -> None:
         """
         For as long as C{stale_ttl} after its time every name that was seen is
@@ -245,6 +303,25 @@ class CachesTests(Writing):
             self.assertEqual(len(self.upstream.asked), asked + 1)
             self.ask("www.example.org")
             self.ask("www.example.org")
+
+    def test_clearedMeanwhile(self) -> None:
+        """
+        What comes back after a restart is said to have seen no clearing that
+        there was while this instance was down.
+        """
+        text = "cache: {client_ttl_cap: 0}"
+        self.start(text, shares=True)
+        self.assertEqual(self.result(self.caches.whenLoaded()), None)
+        self.shared.clearings = 4
+        self.ask("www.example.org")
+        self.result(self.caches.stopService())
+        self.start(text, shares=True)
+        self.result(self.caches.whenLoaded())
+        memory = self.caches.memory
+        assert memory is not None
+        self.assertEqual(memory.statistics.entries, 1)
+        (store,) = self.shared.instances
+        self.assertEqual(store.resumed, [4])
 
     def test_reload(self) -> None:
         """

@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.key import Key
-from dnsguard.caching.snapshot import InvalidSnapshot, Saved, readSnapshot, writeSnapshot
+from dnsguard.caching.snapshot import (
+    InvalidSnapshot,
+    Saved,
+    readClearings,
+    readSnapshot,
+    writeSnapshot,
+)
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.names import fromText
 from tests.caching.messages import A, message, record
@@ -88,6 +94,24 @@ class SnapshotTests(SynchronousTestCase):
         octets = b"".join(writeSnapshot(self.three, EPOCH, len(self.octets) - 1))
         self.assertEqual(keys(octets), [each.key for each in self.three[:2]])
         self.assertLess(len(octets), len(self.octets))
+
+    def test_clearings(self) -> None:
+        """
+        Which clearing was the last is read as it was written, if it was.
+        """
+        for number in (None, 0, 7, 2**62):
+            octets = b"".join(writeSnapshot(self.three, EPOCH, 100_000, number))
+            self.assertEqual(readClearings(octets), number)
+            self.assertEqual(len(keys(octets)), 3)
+
+    def test_firstVersion(self) -> None:
+        """
+        A snapshot of the first version is read, too: it lacks that number.
+        """
+        body = b"dnsguard cache 1\n" + self.octets[len(b"dnsguard cache 2\n") + 8 : -32]
+        octets = body + blake2b(body, digest_size=32).digest()
+        self.assertIsNone(readClearings(octets))
+        self.assertEqual(keys(octets), [each.key for each in self.three])
 
     def test_inParts(self) -> None:
         """

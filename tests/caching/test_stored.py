@@ -5,16 +5,19 @@ Tests for L{dnsguard.caching.stored}.
 
 from __future__ import annotations
 
+import unittest.mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.caching.entry import Entry
+from dnsguard.caching.entry import CompiledEntry, Entry
 from dnsguard.caching.key import Key
 from dnsguard.caching.stored import (
     InvalidEntry,
     fromFields,
     fromPacked,
+    fromValues,
     fromWire,
     toFields,
     toPacked,
@@ -22,7 +25,7 @@ from dnsguard.caching.stored import (
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import QR, TC
-from tests.caching.messages import AAAA, WWW, A, facts, message, record, soa
+from tests.caching.messages import AAAA, CNAME, WWW, A, facts, message, record, soa
 
 POLICY = TTLPolicy(minTTL=300)
 KEY: Key = (WWW, A, 1, 0)
@@ -125,6 +128,61 @@ class FieldsTests(SynchronousTestCase):
         for change in changes:
             with self.assertRaises(InvalidEntry, msg=change):
                 fromFields({**good, **change}, KEY, 1000.0, EPOCH, POLICY)
+
+
+class CompiledTests(SynchronousTestCase):
+    """
+    What a compiler makes of L{fromValues}.
+    """
+
+    if CompiledEntry is None:
+        skip = "not compiled"
+
+    @staticmethod
+    def read(values: list[bytes | None], key: Key) -> dict[str, object] | str:
+        """
+        What is read, or that it is nothing.
+        """
+        try:
+            return facts(fromValues(values, key, 1000.0, EPOCH, POLICY))
+        except InvalidEntry:
+            return "invalid"
+
+    def test_usual(self) -> None:
+        """
+        What instances write is read by compiled code alone.
+        """
+        for made in (entry(), entry(authenticData=True)):
+            values = list(toFields(made, EPOCH).values())
+            found = CompiledEntry.stored(values, *KEY[:3], EPOCH, POLICY)
+            self.assertEqual(facts(found)["wire"], made.wire)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.data())
+    def test_same(self, data: st.DataObject) -> None:
+        """
+        Whatever is in the store, it reads the same, or is as wrong.
+        """
+        records = [record(A, data.draw(st.sampled_from([0, 20, 2**31]))), record(CNAME, 9)]
+        edns = data.draw(st.sampled_from([None, None, None, EDNS()]))
+        rCode = data.draw(st.sampled_from([0, 0, 0, 2, 3]))
+        wire = bytearray(
+            message(records[: data.draw(st.integers(0, 2))], [soa(5, 9)], rCode=rCode, edns=edns)[
+                0
+            ]
+        )
+        for _ in range(data.draw(st.integers(0, 2))):
+            wire[data.draw(st.integers(0, len(wire) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        number = (
+            st.integers(0, 2**33).map(lambda number: b"%d" % number)
+            | st.sampled_from([None, b"", b"0", b"-1", b" 7", b"1.5", b"9" * 12, b"9" * 13, b"x"])
+            | st.just(b"1700000900")
+        )
+        values: list[bytes | None] = [bytes(wire), *(data.draw(number) for _ in range(4))]
+        key: Key = (WWW, data.draw(st.sampled_from([A, A, AAAA])), 1, 0)
+        found = self.read(values, key)
+        with unittest.mock.patch("dnsguard.caching.stored.CompiledEntry", None):
+            self.assertEqual(found, self.read(values, key))
 
 
 class PackedTests(SynchronousTestCase):

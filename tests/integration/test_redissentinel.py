@@ -8,33 +8,49 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tests.support.process import freePort
 from tests.support.rediscase import RedisCase
 from tests.support.redisserver import RedisServer
 
 
-class SentinelTests(RedisCase):
+class SentinelCase(RedisCase):
     """
     A master, two replicas, three Sentinels.
+
+    @cvar password: The servers' password.
+    @cvar sentinelPassword: The Sentinels'.
     """
+
+    password = ""
+    sentinelPassword = ""
 
     def setUp(self) -> None:
         super().setUp()
-        self.master = self.redis("master", settings={"repl-diskless-sync-delay": 0})
-        follow = {"replicaof": f"127.0.0.1 {self.master.port}", "repl-diskless-sync-delay": 0}
-        self.replicas = [self.redis(f"replica{n}", settings=follow) for n in range(2)]
+        own: dict[str, Any] = {"repl-diskless-sync-delay": 0}
+        if self.password:
+            own |= {"requirepass": self.password, "masterauth": self.password}
+        login = (self.password,) if self.password else ()
+        self.master = self.redis("master", settings=own, login=login)
+        follow = {"replicaof": f"127.0.0.1 {self.master.port}", **own}
+        self.replicas = [self.redis(f"replica{n}", settings=follow, login=login) for n in range(2)]
         # A Sentinel asks a master for its replicas each ten seconds only.
         self.hold(lambda: len(self.master.ask("ROLE")[2]) == 2, "the replicas don't follow")
-        monitor = {
+        monitor: dict[str, Any] = {
             "sentinel": [
                 f"monitor house 127.0.0.1 {self.master.port} 2",
+                *([f"auth-pass house {self.password}"] if self.password else []),
                 "down-after-milliseconds house 500",
                 "failover-timeout house 3000",
             ]
         }
+        if self.sentinelPassword:
+            monitor["requirepass"] = self.sentinelPassword
+        login = (self.sentinelPassword,) if self.sentinelPassword else ()
         self.sentinels = [
-            self.redis(f"sentinel{n}", settings=monitor, sentinel=True) for n in range(3)
+            self.redis(f"sentinel{n}", settings=monitor, sentinel=True, login=login)
+            for n in range(3)
         ]
         self.hold(
             lambda: all(map(self.ready, self.sentinels)), "the Sentinels don't find each other"
@@ -71,6 +87,12 @@ class SentinelTests(RedisCase):
         Where the Sentinels say the master is.
         """
         return int(self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "house")[1])
+
+
+class SentinelTests(SentinelCase):
+    """
+    Without passwords.
+    """
 
     def test_failover(self) -> None:
         """
@@ -112,3 +134,36 @@ class SentinelTests(RedisCase):
             process,
         )
         self.assertGreater(load.answered(), 50)
+
+
+class PasswordTests(SentinelCase):
+    """
+    With a password for the servers, and another one for the Sentinels.
+    """
+
+    password = "keys"
+    sentinelPassword = "names"
+
+    def test_failover(self) -> None:
+        """
+        Both are logged in at, now and when another server is the master.
+        """
+        text = f"{self.configured()}, password: keys, sentinel_password: names"
+        process = self.guard("first", text)
+        self.resolve(process, "one.example.org")
+        self.waitFor(lambda: self.master.ask("EXISTS", "dns:one.example.org:1:1") == 1, process)
+        self.master.signal(signal.SIGKILL)
+        self.waitFor(lambda: self.mastersPort() != self.master.port, process)
+        self.waitFor(lambda: process.output().count("is in use") == 2, process)
+        second = next(each for each in self.replicas if each.port == self.mastersPort())
+        self.resolve(process, "two.example.org")
+        self.waitFor(lambda: second.ask("EXISTS", "dns:two.example.org:1:1") == 1, process)
+
+    def test_without(self) -> None:
+        """
+        Without the Sentinels' password there is no Redis, and a line says why.
+        """
+        process = self.guard("first", f"{self.configured()}, password: keys", ready=False)
+        self.waitFor(lambda: "NOAUTH" in process.output(), process)
+        self.assertIn("going on without it", process.output())
+        self.resolve(process, "one.example.org")

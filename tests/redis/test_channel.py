@@ -13,9 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.caching.candidate import Clearing
 from dnsguard.errors import StoreError
-from dnsguard.redis.channel import LISTEN_SECONDS, ClearingChannel, readMessage, writeMessage
+from dnsguard.redis.channel import (
+    AGAIN_SECONDS,
+    LISTEN_SECONDS,
+    ClearingChannel,
+    readMessage,
+    writeMessage,
+)
 from dnsguard.redis.client import encode
 from dnsguard.redis.replies import Command, Reply
+from dnsguard.redis.scripts import ANNOUNCE
 from dnsguard.wire.names import fromText
 from tests.redis.wires import FakeEndpoint, FakeRedis
 
@@ -32,8 +39,8 @@ class MessageTests(SynchronousTestCase):
         """
         A message says who, what and which one it is.
         """
-        self.assertEqual(writeMessage(7, b"me", Clearing()), b"7 me all")
-        self.assertEqual(writeMessage(8, b"me", NAME), b"8 me below example.org")
+        self.assertEqual(writeMessage(b"me", Clearing()), b"me all")
+        self.assertEqual(writeMessage(b"me", NAME), b"me below example.org")
 
     @given(
         st.integers(0, 10**17),
@@ -46,7 +53,7 @@ class MessageTests(SynchronousTestCase):
         What is written is read back, whatever the name.
         """
         qname = b"".join(bytes([len(part)]) + part.lower() for part in parts) + b"\0"
-        message = writeMessage(number, b"me", Clearing(qname, below))
+        message = b"%d %b" % (number, writeMessage(b"me", Clearing(qname, below)))
         self.assertEqual(readMessage(message), (number, b"me", Clearing(qname, below)))
 
     @given(st.binary(max_size=40))
@@ -77,7 +84,7 @@ class ChannelTests(SynchronousTestCase):
         """
         What Redis says.
         """
-        return {b"GET": self.number, b"INCR": 6, b"PUBLISH": 1}[command[0]]
+        return {b"GET": self.number, b"EVALSHA": 6}[command[0]]
 
     def subscribed(self) -> None:
         """
@@ -137,9 +144,116 @@ class ChannelTests(SynchronousTestCase):
         self.redis.available = False
         self.clock.advance(0.2)
         self.subscribed()
+        self.clock.advance(AGAIN_SECONDS)
         self.redis.available, self.number = True, b"9"
-        self.clock.advance(LISTEN_SECONDS)
+        self.clock.advance(AGAIN_SECONDS)
         self.assertEqual(self.channel.missed, 1)
+
+    def test_lateAtFirst(self) -> None:
+        """
+        Who is long there before the number can be had for the first time, may
+        have missed what was cleared, if anything ever was.
+        """
+        for number, missed in ((b"5", 1), (None, 0)):
+            self.setUp()
+            self.redis.available, self.number = False, number
+            self.subscribed()
+            self.clock.advance(LISTEN_SECONDS)
+            self.clock.advance(AGAIN_SECONDS)
+            self.redis.available = True
+            self.clock.advance(AGAIN_SECONDS)
+            self.assertEqual((self.channel.missed, len(self.told)), (missed, missed))
+            self.assertEqual(self.channel.number, int(number or 0))
+
+    def test_cutOffAtFirst(self) -> None:
+        """
+        So may who is cut off before it could be had.
+        """
+        self.redis.available = False
+        self.subscribed()
+        self.endpoint.wire.drop()
+        self.redis.available = True
+        self.clock.advance(0.2)
+        self.subscribed()
+        self.assertEqual(self.channel.missed, 1)
+
+    def test_heardAtFirst(self) -> None:
+        """
+        So may who hears of one before that, unless it is the first of all.
+        """
+        for message, told in ((b"6 other all", Clearing()), (b"1 other below example.org", NAME)):
+            self.setUp()
+            self.redis.available = False
+            self.subscribed()
+            self.clock.advance(LISTEN_SECONDS)
+            self.clock.advance(AGAIN_SECONDS)
+            self.hear(message)
+            self.assertEqual(self.told, [told])
+
+    def test_resumed(self) -> None:
+        """
+        What is taken over from an earlier time has missed what was cleared
+        since, whether that time or the number is known first; if it isn't known
+        at all, anything that ever was.
+        """
+        for number, missed in ((5, 0), (4, 1), (None, 1)):
+            self.setUp()
+            self.channel.resume(number)
+            self.subscribed()
+            self.assertEqual((self.channel.number, self.channel.missed), (5, missed), number)
+            self.setUp()
+            self.subscribed()
+            self.channel.resume(number)
+            self.assertEqual((self.channel.number, self.channel.missed), (5, missed), number)
+
+    def test_ownWhileAway(self) -> None:
+        """
+        What this instance cleared itself it didn't miss.
+        """
+        self.subscribed()
+        self.endpoint.wire.drop()
+        self.successResultOf(Deferred.fromCoroutine(self.channel.announce(NAME)))
+        self.number = b"6"
+        self.clock.advance(0.2)
+        self.subscribed()
+        self.assertEqual((self.told, self.channel.missed), ([], 0))
+
+    def look(self) -> None:
+        """
+        Let it look again.
+        """
+        self.endpoint.wire.reply(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        self.clock.advance(LISTEN_SECONDS)
+
+    def test_unheard(self) -> None:
+        """
+        A number that has changed, and is another one still at the next look, has
+        a message that is lost: everything goes.
+        """
+        self.subscribed()
+        self.look()
+        self.number = b"6"
+        self.look()
+        self.assertEqual(self.channel.missed, 0)
+        self.look()
+        self.assertEqual((self.told, self.channel.missed), ([Clearing()], 1))
+        self.look()
+        self.look()
+        self.assertEqual(self.channel.missed, 1)
+
+    def test_heardLate(self) -> None:
+        """
+        One whose message comes between two looks was on its way.
+        """
+        self.subscribed()
+        self.number = b"6"
+        self.look()
+        self.hear(b"6 other below example.org")
+        self.number = b"7"
+        self.look()
+        self.hear(b"7 other below example.org")
+        self.look()
+        self.assertEqual((self.told, self.channel.missed), ([NAME, NAME], 0))
 
     def test_messageWhileChecking(self) -> None:
         """
@@ -180,13 +294,13 @@ class ChannelTests(SynchronousTestCase):
 
     def test_announce(self) -> None:
         """
-        A clearing is numbered, then published.
+        A clearing is numbered and published in one.
         """
         self.successResultOf(Deferred.fromCoroutine(self.channel.announce(NAME)))
-        message = b"6 " + self.channel.origin + b" below example.org"
+        message = self.channel.origin + b" below example.org"
         self.assertEqual(
             self.redis.commands,
-            [(b"INCR", b"dnsmeta:clearings"), (b"PUBLISH", CHANNEL, message)],
+            [(b"EVALSHA", ANNOUNCE.digest, b"1", b"dnsmeta:clearings", CHANNEL, message)],
         )
         self.redis.available = False
         failing = Deferred.fromCoroutine(self.channel.announce(NAME))

@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
 from dnsguard.redis.client import encode
-from dnsguard.redis.cluster import MAX_REDIRECTIONS, REFRESH_SECONDS, Cluster
+from dnsguard.redis.cluster import REFRESH_SECONDS, Cluster
 from dnsguard.redis.endpoints import Place
+from dnsguard.redis.errand import MAX_REDIRECTIONS
 from dnsguard.redis.link import Link
 from dnsguard.redis.slots import SLOTS, slotOf
 from tests.redis.wires import FakeEndpoint
@@ -170,7 +171,7 @@ class ClusterTests(SynchronousTestCase):
         self.halves = [TWO, TWO]
         self.assertEqual(self.ask((b"GET", LOW)), [str(TWO).encode()])
         self.assertEqual(self.ask((b"GET", LOW)), [str(TWO).encode()])
-        self.assertEqual((len(self.nodes[ONE].seen), self.cluster.moved), (1, 1))
+        self.assertEqual((len(self.nodes[ONE].seen), self.cluster.counted.moved), (1, 1))
         before = self.cluster.refreshes
         self.turn(REFRESH_SECONDS)
         self.assertEqual(self.cluster.refreshes, before + 1)
@@ -194,7 +195,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.ask((b"GET", LOW)), [str(TWO).encode()])
         self.assertEqual(self.nodes[TWO].seen, [(b"ASKING",), (b"GET", LOW)])
         self.ask((b"GET", LOW))
-        self.assertEqual((len(self.nodes[ONE].seen), self.cluster.asked), (2, 2))
+        self.assertEqual((len(self.nodes[ONE].seen), self.cluster.counted.asked), (2, 2))
 
     def test_circle(self) -> None:
         """
@@ -203,7 +204,30 @@ class ClusterTests(SynchronousTestCase):
         self.nodes[ONE].answer, self.nodes[TWO].answer = self.moved(TWO), self.moved(ONE)
         (reply,) = self.ask((b"GET", LOW))
         self.assertEqual(reply.code, "MOVED")
-        self.assertEqual(self.cluster.moved, MAX_REDIRECTIONS)
+        self.assertEqual(self.cluster.counted.moved, MAX_REDIRECTIONS)
+
+    def test_overdue(self) -> None:
+        """
+        However often a command is sent on, it takes no longer than one that
+        isn't; and the node that was slow is none that failed.
+        """
+        self.nodes[ONE].answer, self.nodes[TWO].answer = self.moved(TWO), self.moved(ONE)
+        asked = self.cluster.execute([(b"GET", LOW)])
+        many = self.cluster.execute([(b"GET", HIGH), (b"GET", LOW)])
+        for seconds in (0.0, 0.02, 0.02):
+            # Each takes its time, and none takes too long.
+            self.clock.advance(seconds)
+            for node in self.nodes.values():
+                node.serve()
+            self.clock.advance(0)
+        self.assertNoResult(asked)
+        self.clock.advance(0.01)
+        (reply,) = self.successResultOf(asked)
+        self.assertIn("sent on for too long", str(reply))
+        self.failureResultOf(many, StoreError)
+        self.assertEqual(self.cluster.counted.overdue, 3)
+        self.turn(0.02)
+        self.assertEqual(self.cluster.counters()["failures"], 0)
 
     def test_unreadable(self) -> None:
         """
@@ -293,6 +317,21 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual((counters["connected"], counters["moved"]), (2, 0))
         # Two pings, one question for the slots, two gets.
         self.assertEqual(counters["commands"], 5)
+
+    def test_countersOfTheGone(self) -> None:
+        """
+        What was counted stays when a node leaves.
+        """
+        self.ask((b"GET", HIGH))
+        before = self.cluster.counters()
+        self.halves = [ONE, ONE]
+        self.cluster.ping()
+        self.turn(REFRESH_SECONDS)
+        self.assertEqual(self.cluster.counters()["nodes"], 1)
+        self.assertGreaterEqual(self.cluster.counters()["commands"], before["commands"])
+        self.assertEqual(self.cluster.counters()["waiting"], 0)
+        empty = Cluster([ONE], self.link, self.clock).counters()
+        self.assertLessEqual(set(before), set(empty))
 
     def test_stop(self) -> None:
         """

@@ -5,11 +5,24 @@ Tests for L{dnsguard.redis.keys}.
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.caching.key import Key, storeText
 from dnsguard.redis.keys import Names, answerName, answerPatterns, readAnswerName
 from dnsguard.wire.names import ROOT, fromText
+from tests.caching.test_key import keys
 from tests.redis.entries import keyFor
+
+usual = st.tuples(
+    st.lists(st.text(alphabet="az09-_", min_size=1, max_size=63), max_size=3).map(
+        lambda labels: fromText(".".join(labels)) if labels else ROOT
+    ),
+    st.integers(0, 0xFFFF),
+    st.integers(0, 0xFFFF),
+    st.integers(0, 3),
+)
 
 
 class NameTests(SynchronousTestCase):
@@ -26,9 +39,18 @@ class NameTests(SynchronousTestCase):
             (keyFor(flags=3), b"dns:www.example.org:1:1:do:cd"),
             ((ROOT, 2, 1, 0), b"dns::2:1"),
             ((b"\x03a{b\x03org\x00", 1, 1, 0), b"dns:a\\123b.org:1:1"),
+            ((b"\x03_-9\x00", 65535, 10, 1), b"dns:_-9:65535:10:do"),
         ]:
             self.assertEqual(answerName(key), name)
             self.assertEqual(readAnswerName(name), key)
+
+    @settings(max_examples=300, deadline=None)
+    @given(keys | usual)
+    def test_compiled(self, key: Key) -> None:
+        """
+        Compiled or not, it is the same name.
+        """
+        self.assertEqual(answerName(key), storeText(key).encode("ascii"))
 
     def test_strangers(self) -> None:
         """

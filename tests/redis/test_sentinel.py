@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
+from dnsguard.redis.client import Credentials
 from dnsguard.redis.endpoints import Place
 from dnsguard.redis.sentinel import ASK_SECONDS, SentinelEndpoint
 from tests.redis.wires import FakeEndpoint
@@ -102,6 +103,48 @@ class SentinelEndpointTests(SynchronousTestCase):
             connecting = self.endpoint.connect(Nothing())
             self.answer(place, b"*2\r\n$9\r\n192.0.2.1\r\n$4\r\n6379\r\n")
             self.successResultOf(connecting)
+
+    def test_password(self) -> None:
+        """
+        Sentinels that want one are told who asks; one that says no, or nothing,
+        isn't the last.
+        """
+        endpoint = SentinelEndpoint(
+            [ONE, TWO, ONE],
+            "house",
+            self.endpointOf,
+            self.clock,
+            credentials=Credentials("guard", "secret"),
+        )
+        connecting = endpoint.connect(Nothing())
+        wire = self.endpoints[ONE].wire
+        self.assertEqual(wire.commands(), [[b"AUTH", b"guard", b"secret"]])
+        wire.reply(b"-WRONGPASS no\r\n")
+        self.assertTrue(wire.closing)
+        wire.drop()
+        self.endpoints[TWO].wire.commands()
+        self.clock.advance(ASK_SECONDS)
+        self.assertTrue(self.endpoints[TWO].wire.aborted)
+        wire = self.endpoints[ONE].wire
+        wire.commands()
+        wire.reply(b"+OK\r\n")
+        self.answer(ONE, b"*2\r\n$9\r\n192.0.2.1\r\n$4\r\n6379\r\n")
+        self.assertIsInstance(self.successResultOf(connecting), Mark)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refused(self) -> None:
+        """
+        That a password is wrong is said.
+        """
+        endpoint = SentinelEndpoint(
+            [ONE], "house", self.endpointOf, self.clock, credentials=Credentials("", "wrong")
+        )
+        connecting = endpoint.connect(Nothing())
+        self.assertEqual(self.endpoints[ONE].wire.commands(), [[b"AUTH", b"wrong"]])
+        self.endpoints[ONE].wire.reply(b"-WRONGPASS invalid password\r\n")
+        self.endpoints[ONE].wire.drop()
+        error = self.failureResultOf(connecting, StoreError).value
+        self.assertIn("WRONGPASS invalid password", str(error))
 
     def test_nonsense(self) -> None:
         """

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.errors import StoreError
+from dnsguard.redis.client import encode
 from dnsguard.redis.replies import Command, IRedis, Reply
 
 __all__ = ["FakeEndpoint", "FakeRedis", "Wire"]
@@ -139,10 +140,12 @@ class FakeRedis:
         self.held = False
         self.answer: Callable[[Command], Reply] = answer or (lambda command: None)
 
-    def execute(self, commands: Sequence[Command]) -> Deferred[list[Reply]]:
+    def execute(self, commands: Sequence[Command], octets: bytes = b"") -> Deferred[list[Reply]]:
         """
         Answer, or wait for L{release}.
         """
+        if octets and octets != encode(commands):
+            raise AssertionError(f"{octets!r} aren't these commands")
         if not self.available:
             return fail(StoreError(self.name, "away"))
         given = list(commands)

@@ -14,14 +14,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
+from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import DNSSEC_OK, Key
+from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerCache, IAnswerer
 from dnsguard.policy.view import View
+from dnsguard.query import ClientQuery
 from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.resolvers.memorycache import MemoryCacheResolver
-from dnsguard.resolvers.rediscache import REPLAY_SECONDS, RedisCacheResolver
+from dnsguard.resolvers.rediscache import REPLAY_SECONDS, RedisCacheResolver, Watch
 from dnsguard.testing import FixedAnswerer, StillWaiting, askChain
 from dnsguard.wire.edns import EDNS
 from tests.redis.entries import POLICY, entryFor, keyFor
@@ -219,6 +223,49 @@ class RedisCacheResolverTests(SynchronousTestCase):
         """
         self.store.waiting = Deferred()
         self.assertRaises(StillWaiting, self.ask)
+
+    def test_cleared(self) -> None:
+        """
+        An answer asked for before its name was cleared isn't kept.
+        """
+        clears = RecentClears()
+        shared = RedisCacheResolver(
+            self.store,  # type: ignore[arg-type]
+            clock=self.clock,
+            ttlPolicy=POLICY,
+            clears=clears,
+        )
+        before = ClientQuery(KEY[0], KEY[1], received=self.clock.seconds())
+        self.clock.advance(1)
+        clears.add(KEY[0], False, self.clock.seconds())
+        self.clock.advance(1)
+        shared.cacheResult(before, self.says)
+        self.assertEqual(self.store.entries, {})
+        after = ClientQuery(KEY[0], KEY[1], received=self.clock.seconds())
+        shared.cacheResult(after, self.says)
+        self.assertEqual(list(self.store.entries), [KEY])
+
+    def test_watched(self) -> None:
+        """
+        Whoever watches hears which answers are due, with the tier that comes
+        of the hits; before that they count only.
+        """
+        rates: HitRates[Key] = HitRates(10, 60.0)
+        due: list[tuple[Tier, float]] = []
+        policy = RefreshPolicy(hotThresholdRate=3.0, hotTTLFraction=0.5, hitWindow=60.0)
+        self.shared.watch(
+            Watch(rates, policy, lambda query, tier, until: due.append((tier, until)))
+        )
+        self.put()
+        for _ in range(4):
+            self.memory.clear()
+            self.ask()
+        self.assertEqual(due, [])
+        self.clock.advance(160.0)
+        for _ in range(4):
+            self.memory.clear()
+            self.ask()
+        self.assertEqual(due[-1], (Tier.HOT, 1300.0))
 
     def test_cacheDisabled(self) -> None:
         """

@@ -5,6 +5,7 @@ Tests for L{dnsguard.services.warmstart}.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,3 +96,13 @@ class WarmStartTests(SynchronousTestCase):
         """
         self.store.broken = True
         self.assertEqual(self.start().restored, 0)
+
+    def test_stoppedMeanwhile(self) -> None:
+        """
+        So does a stop while answers are waited for.
+        """
+        self.patch(self.store, "get", lambda key: Deferred())
+        service = self.start()
+        service.stopService()
+        self.assertEqual((service.restored, self.clock.getDelayedCalls()), (0, []))
+        self.assertEqual(self.flushLoggedErrors(), [])

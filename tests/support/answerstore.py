@@ -32,6 +32,7 @@ class SharedAnswers:
         self.clock = clock
         self.entries: dict[Key, Entry] = {}
         self.index: dict[Key, float] = {}
+        self.clearings = 0
         self.locks: dict[Key, tuple[bytes, float]] = {}
         self.claims: dict[str, float] = {}
         self.hits: dict[Key, int] = {}
@@ -46,6 +47,7 @@ class FakeAnswerStore:
     One instance's view of it.
 
     @ivar available: See L{IAnswerStore}.
+    @ivar resumed: The clearings that what was restored had seen.
     @ivar broken: Does everything fail, though it is believed to be there?
     """
 
@@ -54,6 +56,7 @@ class FakeAnswerStore:
         self.available = True
         self.broken = False
         self.listeners: list[Callable[[Clearing], None]] = []
+        self.resumed: list[int | None] = []
         self._number = 0
         shared.instances.append(self)
 
@@ -193,6 +196,15 @@ class FakeAnswerStore:
         """See L{IAnswerStore}."""
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
+
+    @property
+    def clearings(self) -> int:
+        """See L{IAnswerStore}."""
+        return self.shared.clearings
+
+    def resume(self, clearings: int | None) -> None:
+        """See L{IAnswerStore}."""
+        self.resumed.append(clearings)
 
     def counters(self) -> dict[str, int]:
         """See L{IAnswerStore}."""

@@ -173,6 +173,16 @@ class RedisConfig:
     sentinelAddrs: tuple[RedisServer, ...] = key(
         Many(Server(), single=True), (), meaning="The Sentinels, unless ``address`` has them."
     )
+    sentinelUsername: str = key(
+        Text("a user's name", least=0),
+        "",
+        meaning="The user to log in as at Sentinels, which have users of their own.",
+    )
+    sentinelPassword: str = key(
+        Text("a password", least=0, references=True, hidden=True),
+        "",
+        meaning="The Sentinels' password; none for those without. ``password`` is the servers'.",
+    )
     clusterAddrs: tuple[RedisServer, ...] = key(
         Many(Server(), single=True),
         (),
@@ -229,6 +239,10 @@ class RedisConfig:
                 yield Fault(("tls", "enabled"), "a socket isn't encrypted", ("unix_socket",))
         if mode is RedisMode.SENTINEL and self.enabled and not self.masterName:
             yield Fault(("master_name",), "Sentinels have to be asked for a name")
+        if self.sentinelUsername and not self.sentinelPassword:
+            yield Fault(("sentinel_username",), "there is no sentinel_password to it")
+        if self.sentinelPassword and mode is not RedisMode.SENTINEL:
+            yield Fault(("sentinel_password",), "there are no Sentinels in this mode", ("mode",))
         if mode is RedisMode.STANDALONE and len(self.address) > 1:
             yield Fault(("address",), "a standalone server has one address", ("mode",))
         if mode is RedisMode.CLUSTER and self.db:

@@ -137,6 +137,38 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_redis_up", ()], 0)
         self.assertEqual(samples["dnsguard_redis_writes_pending", ()], 0)
 
+    def test_redisConnections(self) -> None:
+        """
+        What happened on each connection to Redis is published, and what only
+        a cluster has if it is one.
+        """
+        cache = loadText("cache: {redis: {address: 127.0.0.1:6379}}").config.cache
+        guard = self.guard(cache=cache)
+        link = guard.redis.connections["lookups"]
+        link.counted.timeouts, link.counted.commands, link.counted.writes = 3, 8, 2
+        link.breaker.failed(0.0, "test")
+        guard.redis.clearings.missed = 4
+        samples = self.samples(guard)
+        lookups = ("lookups",)
+        self.assertEqual(samples["dnsguard_redis_commands_total", lookups], 8)
+        self.assertEqual(samples["dnsguard_redis_commands_total", ("background",)], 0)
+        self.assertEqual(samples["dnsguard_redis_round_trips_total", lookups], 2)
+        self.assertEqual(samples["dnsguard_redis_breaker_trips_total", lookups], 1)
+        troubles = "dnsguard_redis_connection_troubles_total"
+        self.assertEqual(samples[troubles, ("lookups", "timeout")], 3)
+        self.assertEqual(samples["dnsguard_redis_clearings_missed_total", ()], 4)
+        self.assertEqual(samples["dnsguard_redis_listening", ()], 0)
+        self.assertFalse([each for each in samples if each[0] == "dnsguard_redis_nodes"])
+
+        cache = loadText("cache: {redis: {address: 127.0.0.1, mode: cluster}}").config.cache
+        guard = self.guard(cache=cache)
+        guard.redis.connections["background"].counted.overdue = 5
+        samples = self.samples(guard)
+        redirections = "dnsguard_redis_redirections_total"
+        self.assertEqual(samples[redirections, ("background", "overdue")], 5)
+        self.assertEqual(samples["dnsguard_redis_nodes", ("lookups", "available")], 0)
+        self.assertEqual(samples[troubles, ("lookups", "lost")], 0)
+
     def test_control(self) -> None:
         """
         What the control API refused is published, if it is served.

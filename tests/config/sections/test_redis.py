@@ -80,6 +80,19 @@ class RedisTests(SectionCase):
         self.assertEqual(loaded.config.cache.redis.password, "s3cret")
         self.assertNotIn("s3cret", repr(loaded.config))
 
+    def test_sentinelPassword(self) -> None:
+        """
+        Sentinels have a user and a password of their own.
+        """
+        loaded = loadText(
+            "cache: {redis: {address: a, mode: sentinel, master_name: m, password: b,"
+            " sentinel_username: c, sentinel_password: '${env:PW}'}}",
+            environ={"PW": "s3cret"},
+        )
+        redis = loaded.config.cache.redis
+        self.assertEqual((redis.sentinelUsername, redis.sentinelPassword), ("c", "s3cret"))
+        self.assertNotIn("s3cret", repr(loaded.config))
+
     def test_refused(self) -> None:
         """
         What a mode needs, or can't have, is told with its place.
@@ -92,6 +105,11 @@ class RedisTests(SectionCase):
             ('address: "a", mode: sentinel', "master_name"),
             ("mode: sentinel, master_name: m", "mode"),
             ("mode: cluster", "mode"),
+            ('address: "a", sentinel_password: x', "sentinel_password"),
+            (
+                'address: "a", mode: sentinel, master_name: m, sentinel_username: u',
+                "sentinel_username",
+            ),
             ('address: "a", mode: cluster, db: 1', "db"),
             ('address: "a", unix_socket: /s', "unix_socket"),
             ("unix_socket: /s, tls: {enabled: true}", "tls.enabled"),
