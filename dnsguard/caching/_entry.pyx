@@ -246,6 +246,7 @@ cdef class CompiledEntry:
         @return: C{NotImplemented} unless all are there and of the usual kind.
         """
         cdef dg_scan found
+        cdef Times times
         cdef const uint8_t *octets
         cdef int64_t numbers[4]
         cdef int number, rCode
@@ -273,9 +274,12 @@ cdef class CompiledEntry:
             or not 0 < numbers[3] <= TTL_LIMIT
         ):
             return NotImplemented
+        times.true = numbers[3]
+        times.stored = numbers[2]
+        times.retention = policy.retention(times.stored)
         entry = build(
-            values[0], &found, rCode, policy, numbers[2], numbers[3], numbers[1] - epoch,
-            numbers[0] - epoch, octets[3] & AD, None, "",
+            values[0], &found, rCode, &times, numbers[1] - epoch, numbers[0] - epoch,
+            octets[3] & AD, None, "",
         )
         return NotImplemented if entry is None else entry
 
