@@ -45,7 +45,16 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build, cpuSeconds, pinned  # noqa: E402
+from bench.hot import (  # noqa: E402
+    LOAD_CORE,
+    SERVER_CORE,
+    UPSTREAM,
+    await_,
+    build,
+    cpuSeconds,
+    freePort,
+    pinned,
+)
 from bench.peers import installed  # noqa: E402
 
 NAMES = 10_000
@@ -354,10 +363,9 @@ def rounds(tools: Path, chosen: list[Server], work: str, sockets: int, options: 
     """
     servers = [server for server in chosen if work in server.works]
     for turn in range(options.rounds):
-        for place, server in enumerate(servers):
+        for server in servers:
             folder = tools / f"{server.name}-{work}-{sockets}-{turn}"
-            port = 5400 + 40 * turn + place
-            server.measure(tools, folder, port, work, options.seconds, sockets)
+            server.measure(tools, folder, freePort(), work, options.seconds, sockets)
             compiled = folder / "data" / "lists"
             if compiled.exists() and not (tools / "compiled").exists():
                 compiled.rename(tools / "compiled")
