@@ -3,18 +3,25 @@
 dnsguard and its peers on the same work, one after the other.
 
 Usage: C{python bench/compare.py [--work hot mixed cold blocked tcp] [--seconds 5]
-[--rounds 3] [--only NAME ...] [--realtime]}. One core for the server, another one
-for the load and the upstream. dnsguard runs whole, as C{twistd dnsguard} does,
+[--rounds 3] [--sockets 4] [--only NAME ...] [--realtime] [--built]}. One core for the
+server, another one for the load and the upstream. dnsguard runs whole, as C{twistd dnsguard} does,
 with a million names on its block lists, two client groups, and its queries
 counted and stored; the peers run as C{bench/peers.py} sets them up. Half of all
 queries have EDNS. Every answer is checked. dnsguard is what an installation gets:
-it is built into C{build/lib} first, which takes a minute or two.
+it is built into C{build/lib} first, which takes a minute or two and is left out
+with C{--built}.
+
+2,048 questions are under way at most. How many sockets they come from matters to
+servers that send replies to one client together, as dnsguard does: a forwarder or a
+balancer has a few, a thousand clients have a thousand. C{--sockets} takes several
+numbers.
 
 What is printed is the median of the rounds, its ratio to the best of unbound,
 dnsdist and pdns-recursor in the same run, and the microseconds of CPU that an
 answer costs the server, which say most where the machine has other work.
 
-  - hot: 10,000 names, asked before
+  - hot: 10,000 names, asked before. What storing queries costs is seen beside
+    "dnsguard, no query store", which is the same but for that
   - mixed: 95 % of those, 5 % names nobody has asked for
   - cold: names nobody has asked for
   - blocked: as hot, and 30 % of the names are on a block list
@@ -31,17 +38,27 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build, cpuSeconds, pinned  # noqa: E402
+from bench.hot import (  # noqa: E402
+    LOAD_CORE,
+    SERVER_CORE,
+    UPSTREAM,
+    await_,
+    build,
+    cpuSeconds,
+    freePort,
+    pinned,
+)
 from bench.peers import installed  # noqa: E402
 
 NAMES = 10_000
+UNDER_WAY = 2048
 LISTED = 1_000_000
 BEST_OF = ("unbound", "dnsdist", "pdns-recursor")
 
@@ -65,14 +82,21 @@ class Server:
     """
 
     def __init__(
-        self, name: str, command: Command, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Command,
+        environment: Mapping[str, str] | None = None,
+        works: Collection[str] = tuple(WORK),
     ) -> None:
         self.name = name
+        self.works = works
         self.command = command
         self.environment = {**os.environ, **(environment or {})}
         self.results: dict[str, list[dict[str, Any]]] = {}
 
-    def measure(self, tools: Path, folder: Path, port: int, work: str, seconds: float) -> None:
+    def measure(
+        self, tools: Path, folder: Path, port: int, work: str, seconds: float, sockets: int
+    ) -> None:
         """
         Start it, warm it, load it, stop it.
         """
@@ -92,12 +116,12 @@ class Server:
         )
         try:
             await_(port)
-            if work == "blocked" and self.name.startswith("dnsguard"):
+            if self.name.startswith("dnsguard"):
                 awaitBlocking(port)
             load = tcp if work == "tcp" else flood
-            load(tools, port, work, 2.0, warm=True)
+            load(tools, port, work, 2.0, sockets, warm=True)
             before = cpuSeconds(process.pid)
-            result = load(tools, port, work, seconds)
+            result = load(tools, port, work, seconds, sockets)
             used = cpuSeconds(process.pid) - before
             result["server_us"] = used / max(1, result["answered"]) * 1e6
             result["server_cpu"] = used / seconds
@@ -146,11 +170,14 @@ def awaitBlocking(port: int) -> None:
     sys.exit("the lists are not in force")
 
 
-def flood(tools: Path, port: int, work: str, seconds: float, warm: bool = False) -> dict[str, Any]:
+def flood(
+    tools: Path, port: int, work: str, seconds: float, sockets: int, warm: bool = False
+) -> dict[str, Any]:
     """
     Load a server over UDP, as much as it takes; gently, to warm it.
     """
-    pace = ["-q", "20000", "-w", "64"] if warm else ["-w", "256", "-s", "8"]
+    window = max(1, UNDER_WAY // sockets)
+    pace = ["-q", "20000", "-w", "64"] if warm else ["-w", str(window), "-s", str(sockets)]
     kind = WORK[work]
     if work == "cold":
         # Names that weren't used to warm it.
@@ -166,7 +193,9 @@ def flood(tools: Path, port: int, work: str, seconds: float, warm: bool = False)
     return result
 
 
-def tcp(tools: Path, port: int, work: str, seconds: float, warm: bool = False) -> dict[str, Any]:
+def tcp(
+    tools: Path, port: int, work: str, seconds: float, sockets: int, warm: bool = False
+) -> dict[str, Any]:
     """
     Load a server over TCP, by dnsperf. The upstream speaks UDP alone, and some ask
     it as they were asked: so it is over UDP that they come to know the names.
@@ -197,13 +226,18 @@ def tcp(tools: Path, port: int, work: str, seconds: float, warm: bool = False) -
     }
 
 
-def dnsguard(lists: Path) -> Command:
+def dnsguard(lists: Path, more: str = "") -> Command:
     """
     The whole of dnsguard.
+
+    @param more: Lines of configuration besides.
     """
 
     def command(folder: Path, port: int, work: str) -> list[str]:
-        data = lists / "data"
+        data = folder / "data"
+        if (lists / "compiled").exists():
+            # The lists, and nothing of what earlier runs had still to store.
+            shutil.copytree(lists / "compiled", data / "lists")
         (folder / "dnsguard.yaml").write_text(
             f"""
 data_directory: {data}
@@ -221,6 +255,7 @@ client_groups:
   - {{id: one, blocklist: {{denylist: [one.example]}}}}
   - {{id: two, blocklist: {{denylist: [two.example]}}}}
 cache: {{lru_size: 100000}}
+{more}
 """
         )
         return [
@@ -274,14 +309,19 @@ def servers(tools: Path, lists: Path) -> list[Server]:
     found = [
         Server("C responder", lambda _, port, work: [str(tools / "responder"), "-p", str(port)]),
         Server("dnsguard", dnsguard(lists)),
+        Server(
+            "dnsguard, no query store",
+            dnsguard(lists, "query_store: {engine: none}"),
+            works=("hot", "blocked"),
+        ),
         Server("dnsguard, pure Python", dnsguard(lists), {"DNSGUARD_PURE_PYTHON": "1"}),
     ]
     return found + [Server(peer.name, peerCommand(peer)) for peer in installed()]
 
 
-def table(work: str, chosen: list[Server]) -> None:
+def table(work: str, chosen: list[Server], sockets: int) -> None:
     """
-    Print what came out, the fastest first.
+    Print what came out, the fastest first, and forget it.
     """
     measured = [server for server in chosen if work in server.results]
     best = max(
@@ -289,19 +329,22 @@ def table(work: str, chosen: list[Server]) -> None:
         default=float("nan"),
     )
     print(
-        f"\n{work}\n{'server':22} {'answers/s':>10} {'ratio':>6} {'us CPU':>7} {'CPU':>5}", end=""
+        f"\n{work}, {sockets} sockets\n{'server':24} {'answers/s':>10} {'ratio':>6} {'us CPU':>7} {'CPU':>5}",
+        end="",
     )
     print(f" {'p50 us':>8} {'p99 us':>8} {'lost':>6} {'wrong':>6} {'RSS MB':>7}")
     for server in sorted(measured, key=lambda each: -each.median(work, "qps")):
         qps = server.median(work, "qps")
         print(
-            f"{server.name:22} {qps:10.0f} {qps / best:6.2f}"
+            f"{server.name:24} {qps:10.0f} {qps / best:6.2f}"
             f" {server.median(work, 'server_us'):7.2f} {server.median(work, 'server_cpu'):5.2f}"
             f" {server.median(work, 'p50_us'):8.0f} {server.median(work, 'p99_us'):8.0f}"
             f" {server.median(work, 'lost'):6.0f} {server.median(work, 'wrong'):6.0f}"
             f" {server.median(work, 'rss'):7.0f}",
             flush=True,
         )
+    for server in measured:
+        del server.results[work]
 
 
 def installation() -> Path:
@@ -317,6 +360,22 @@ def installation() -> Path:
     return place
 
 
+def rounds(tools: Path, chosen: list[Server], work: str, sockets: int, options: Any) -> None:
+    """
+    Measure all servers in turn, and again, and print the table.
+    """
+    servers = [server for server in chosen if work in server.works]
+    for turn in range(options.rounds):
+        for server in servers:
+            folder = tools / f"{server.name}-{work}-{sockets}-{turn}"
+            server.measure(tools, folder, freePort(), work, options.seconds, sockets)
+            compiled = folder / "data" / "lists"
+            if compiled.exists() and not (tools / "compiled").exists():
+                compiled.rename(tools / "compiled")
+            shutil.rmtree(folder, ignore_errors=True)
+    table(work, servers, sockets)
+
+
 def main() -> None:
     """
     Measure, and print a table for each kind of work.
@@ -326,9 +385,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--sockets", nargs="*", type=int, default=[4])
     parser.add_argument("--realtime", action="store_true", help="keep other processes away")
+    parser.add_argument("--built", action="store_true", help="measure what was built before")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(installation())
+    os.environ["PYTHONPATH"] = str(HERE.parent / "build/lib" if options.built else installation())
     with tempfile.TemporaryDirectory() as name:
         tools = Path(name)
         build(tools)
@@ -350,12 +411,8 @@ def main() -> None:
                 if work == "tcp" and shutil.which("dnsperf") is None:
                     print("tcp: left out, there is no dnsperf", file=sys.stderr)
                     continue
-                for turn in range(options.rounds):
-                    for place, server in enumerate(chosen):
-                        folder = tools / f"{server.name}-{work}-{turn}"
-                        port = 5400 + 40 * turn + place
-                        server.measure(tools, folder, port, work, options.seconds)
-                table(work, chosen)
+                for sockets in options.sockets:
+                    rounds(tools, chosen, work, sockets, options)
         finally:
             upstream.terminate()
             upstream.wait()

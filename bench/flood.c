@@ -4,12 +4,20 @@
  * under way (or, with -q, sends at a rate), from as many sockets as asked for.
  *
  *     flood -p PORT [-a ADDRESS] [-n NAMES] [-t SECONDS] [-w WINDOW] [-s SOCKETS]
- *           [-e PERCENT] [-b PERCENT] [-u] [-m PERCENT] [-q RATE] [-r QUESTIONS] [-f FIRST]
+ *           [-e PERCENT] [-b PERCENT] [-u] [-m PERCENT] [-q RATE] [-r QUESTIONS]
+ *           [-f FIRST] [-g]
  *
  *     -n  so many different names, asked in turn        -e  with EDNS, in percent
  *     -u  each name once                                -b  blocked names, in percent
  *     -m  each name once, in percent of questions       -f  number of the first such name
  *     -r  a new socket, and source port, after so many questions
+ *     -g  give the system each question alone
+ *
+ * It must cost less than what it measures. So questions of one length that leave a
+ * socket at one time are given to the system together (UDP_SEGMENT), names and right
+ * answers are worked out before, and what is under way fits into the caches. Nothing
+ * of that is seen by the server: it gets datagrams of their own, and so does this
+ * program, which doesn't ask for several in one (UDP_GRO).
  *
  * Right is an answer to the very question (id, letter case, OPT only if asked)
  * with the address that load.h says; for a blocked name NXDOMAIN, no address or
@@ -27,11 +35,23 @@
 
 #include "load.h"
 
-enum { BATCH = 64, SOCKETS = 512, ROOM = 1536, QUESTION = 96, BUCKETS = 40000 };
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+enum { BATCH = 64, SOCKETS = 512, ROOM = 1536, QUESTION = 96, NAME = 40, BUCKETS = 40000 };
+
+/* A name that is asked for again and again, and the right answer. */
+typedef struct {
+    uint32_t address;
+    uint8_t size;
+    uint8_t octets[NAME - 5];
+} name;
 
 typedef struct {
     double sent; /* 0: not under way */
-    uint16_t size;
+    uint32_t address;
+    uint16_t id, size;
     uint8_t edns, blocked;
     uint8_t octets[QUESTION];
 } question;
@@ -41,21 +61,33 @@ typedef struct {
     int underWay;
     uint16_t next;
     unsigned long asked;
-    question *questions; /* by id */
+    question *questions; /* by the lower bits of their ids */
 } asker;
 
 static struct {
-    int port, names, window, sockets, edns, blocked, once, onceShare, renew;
+    int port, names, window, sockets, edns, blocked, once, onceShare, renew, alone;
     unsigned long first;
     double seconds, rate;
     const char *address;
-} options = {5300, 10000, 256, 4, 0, 0, 0, 0, 0, 0, 3.0, 0.0, "127.0.0.1"};
+} options = {5300, 10000, 256, 4, 0, 0, 0, 0, 0, 0, 0, 3.0, 0.0, "127.0.0.1"};
 
 static asker askers[SOCKETS];
+static name *hosts, *ads;
+static unsigned slots; /* questions of a socket that may be under way, a power of two */
 static struct sockaddr_in server;
 static unsigned long sent, answered, lost, wrong, turn, fresh;
 static unsigned long histogram[BUCKETS + 1]; /* of microseconds */
 static double waited;
+static struct rusage usage; /* of the load, without its end */
+
+static name *names(const char *kind, int count) {
+    name *made = calloc((size_t)count, sizeof *made);
+    for (int i = 0; made && i < count; i++) {
+        made[i].size = (uint8_t)load_name(made[i].octets, kind, (unsigned long)i);
+        made[i].address = load_address(made[i].octets, made[i].size);
+    }
+    return made;
+}
 
 static void open_(asker *who) {
     int buffer = 4 << 20;
@@ -70,13 +102,21 @@ static void open_(asker *who) {
     who->asked = 0;
 }
 
+static size_t copied(question *made, const name *from) {
+    memcpy(made->octets + 12, from->octets, sizeof from->octets);
+    made->address = from->address;
+    return from->size;
+}
+
 /* Make the next question. */
 static void make(question *made, uint16_t id) {
     static const uint8_t head[10] = {1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
     static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
     static const uint8_t tail[4] = {0, 1, 0, 1};
     uint8_t *out = made->octets;
-    unsigned long number = turn++;
+    unsigned long number = turn++, place = number % (unsigned long)options.names;
+    size_t size;
+    made->id = id;
     /* Spread evenly, not in runs. */
     made->blocked = (number * 37) % 100 < (unsigned long)options.blocked;
     made->edns = (number * 61) % 100 < (unsigned long)options.edns;
@@ -84,13 +124,16 @@ static void make(question *made, uint16_t id) {
     out[1] = (uint8_t)id;
     memcpy(out + 2, head, sizeof head);
     out[11] = made->edns;
-    out += 12;
-    if (made->blocked)
-        out += load_name(out, "ads", number % (unsigned long)options.names);
-    else if (options.once || (number * 53) % 100 < (unsigned long)options.onceShare)
-        out += load_name(out, "new", options.first + fresh++);
-    else
-        out += load_name(out, "host", number % (unsigned long)options.names);
+    if (made->blocked) {
+        size = copied(made, &ads[place]);
+        made->address = 0;
+    } else if (options.once || (number * 53) % 100 < (unsigned long)options.onceShare) {
+        size = load_name(out + 12, "new", options.first + fresh++);
+        made->address = load_address(out + 12, size);
+    } else {
+        size = copied(made, &hosts[place]);
+    }
+    out += 12 + size;
     memcpy(out, tail, sizeof tail);
     out += sizeof tail;
     if (made->edns) memcpy(out, opt, sizeof opt), out += sizeof opt;
@@ -99,22 +142,41 @@ static void make(question *made, uint16_t id) {
 
 /* Is this the right answer? */
 static int isRight(const question *asked, const uint8_t *reply, size_t size) {
-    size_t end = asked->size - (asked->edns ? 11u : 0u), at = end, name;
+    size_t end = asked->size - (asked->edns ? 11u : 0u), at = end;
     unsigned answers, rCode;
+    uint32_t address;
     if (size < end || !(reply[2] & 0x80) || reply[2] & 2) return 0;
     if (memcmp(reply + 12, asked->octets + 12, end - 12)) return 0;
     if (reply[11] != asked->edns && !asked->blocked) return 0;
     answers = (unsigned)reply[6] << 8 | reply[7];
     rCode = reply[3] & 15;
-    name = end - 16;
     if (asked->blocked && (rCode == 3 || (!rCode && !answers))) return 1;
     if (rCode || answers != 1) return 0;
     /* The owner is a pointer or the name again. */
-    at += reply[at] >= 0xc0 ? 2 : name;
+    at += reply[at] >= 0xc0 ? 2 : end - 16;
     if (at + 14 > size || reply[at + 1] != 1 || reply[at + 9] != 4) return 0;
-    uint32_t address;
     memcpy(&address, reply + at + 10, 4);
-    return ntohl(address) == (asked->blocked ? 0 : load_address(asked->octets + 12, name));
+    return ntohl(address) == asked->address;
+}
+
+static void check(asker *who, const uint8_t *reply, size_t size, double now) {
+    unsigned id;
+    question *asked;
+    double delay;
+    if (size < 12) {
+        wrong++;
+        return;
+    }
+    id = (unsigned)reply[0] << 8 | reply[1];
+    asked = &who->questions[id % slots];
+    if (asked->sent == 0 || asked->id != id) return; /* after it was given up */
+    delay = (now - asked->sent) * 1e6;
+    waited += delay;
+    histogram[delay < BUCKETS ? (int)delay : BUCKETS]++;
+    asked->sent = 0;
+    who->underWay--;
+    answered++;
+    if (!isRight(asked, reply, size)) wrong++;
 }
 
 static int receive(asker *who) {
@@ -123,55 +185,80 @@ static int receive(asker *who) {
     static struct mmsghdr messages[BATCH];
     int received;
     double now;
-    for (int i = 0; i < BATCH; i++) {
-        places[i] = (struct iovec){datagrams[i], ROOM};
-        messages[i].msg_hdr.msg_iov = &places[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-    }
+    if (!places[0].iov_len)
+        for (int i = 0; i < BATCH; i++) {
+            places[i] = (struct iovec){datagrams[i], ROOM};
+            messages[i].msg_hdr.msg_iov = &places[i];
+            messages[i].msg_hdr.msg_iovlen = 1;
+        }
     received = recvmmsg(who->socket, messages, BATCH, MSG_DONTWAIT, NULL);
     if (received <= 0) return 0;
     now = load_now();
-    for (int i = 0; i < received; i++) {
-        question *asked;
-        double delay;
-        if (messages[i].msg_len < 12) {
-            wrong++;
-            continue;
-        }
-        asked = &who->questions[datagrams[i][0] << 8 | datagrams[i][1]];
-        if (asked->sent == 0) continue; /* after it was given up */
-        delay = (now - asked->sent) * 1e6;
-        waited += delay;
-        histogram[delay < BUCKETS ? (int)delay : BUCKETS]++;
-        asked->sent = 0;
-        who->underWay--;
-        answered++;
-        if (!isRight(asked, datagrams[i], messages[i].msg_len)) wrong++;
-    }
+    for (int i = 0; i < received; i++) check(who, datagrams[i], messages[i].msg_len, now);
     return received;
 }
 
-static int ask(asker *who, int count) {
+/* Send questions, those of one length in one message. Returns how many went, and
+ * puts those first. */
+static int dispatch(asker *who, question **made, int count) {
     static struct iovec places[BATCH];
     static struct mmsghdr messages[BATCH];
+    static union {
+        uint8_t octets[CMSG_SPACE(sizeof(uint16_t))];
+        struct cmsghdr first;
+    } control[BATCH];
+    question *order[BATCH];
+    int sizes[BATCH], bundles = 0, done, placed = 0;
+    for (int i = 0; i < count; i++) {
+        int size = made[i]->size, known = 0;
+        struct msghdr *message = &messages[bundles].msg_hdr;
+        for (int b = 0; b < bundles && !options.alone; b++) known |= sizes[b] == size;
+        if (known) continue;
+        memset(message, 0, sizeof *message);
+        message->msg_iov = &places[placed];
+        for (int j = i; j < count; j++)
+            if (made[j]->size == size && (j == i || !options.alone)) {
+                places[placed] = (struct iovec){made[j]->octets, (size_t)size};
+                order[placed++] = made[j];
+                message->msg_iovlen++;
+            }
+        if (message->msg_iovlen > 1) {
+            uint16_t segment = (uint16_t)size;
+            struct cmsghdr *part = &control[bundles].first;
+            part->cmsg_level = IPPROTO_UDP;
+            part->cmsg_type = UDP_SEGMENT;
+            part->cmsg_len = CMSG_LEN(sizeof segment);
+            memcpy(CMSG_DATA(part), &segment, sizeof segment);
+            message->msg_control = part;
+            message->msg_controllen = sizeof control[bundles].octets;
+        }
+        sizes[bundles++] = size;
+    }
+    done = sendmmsg(who->socket, messages, (unsigned)bundles, 0);
+    memcpy(made, order, (size_t)count * sizeof *order);
+    placed = 0;
+    for (int b = 0; b < done; b++) placed += (int)messages[b].msg_hdr.msg_iovlen;
+    return placed;
+}
+
+static int ask(asker *who, int count) {
+    question *made[BATCH];
     double now = load_now();
     int done;
     for (int i = 0; i < count; i++) {
-        question *made = &who->questions[(uint16_t)(who->next + i)];
-        if (made->sent != 0) {
+        uint16_t id = (uint16_t)(who->next + i);
+        made[i] = &who->questions[id % slots];
+        if (made[i]->sent != 0) {
             count = i;
             break;
         }
-        make(made, (uint16_t)(who->next + i));
-        made->sent = now;
-        places[i] = (struct iovec){made->octets, made->size};
-        messages[i].msg_hdr.msg_iov = &places[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
+        make(made[i], id);
+        made[i]->sent = now;
     }
-    done = count ? sendmmsg(who->socket, messages, (unsigned)count, 0) : 0;
-    if (done < 0) done = 0;
-    for (int i = done; i < count; i++) who->questions[(uint16_t)(who->next + i)].sent = 0;
-    who->next = (uint16_t)(who->next + done);
+    if (!count) return 0;
+    done = dispatch(who, made, count);
+    for (int i = done; i < count; i++) made[i]->sent = 0;
+    who->next = (uint16_t)(who->next + count);
     who->underWay += done;
     who->asked += (unsigned long)done;
     sent += (unsigned long)done;
@@ -180,8 +267,8 @@ static int ask(asker *who, int count) {
 
 static void giveUp(double before) {
     for (int i = 0; i < options.sockets; i++)
-        for (int id = 0; id < 65536; id++) {
-            question *asked = &askers[i].questions[id];
+        for (unsigned slot = 0; slot < slots; slot++) {
+            question *asked = &askers[i].questions[slot];
             if (asked->sent != 0 && asked->sent < before) {
                 asked->sent = 0;
                 askers[i].underWay--;
@@ -236,6 +323,7 @@ static void run(void) {
         }
     }
     options.seconds = now - began;
+    getrusage(RUSAGE_SELF, &usage);
     /* What is still under way has a last chance. */
     for (double end = now + 0.3; load_now() < end;)
         for (int i = 0; i < options.sockets; i++) receive(&askers[i]);
@@ -243,9 +331,8 @@ static void run(void) {
 }
 
 int main(int count, char **arguments) {
-    struct rusage usage;
     int option;
-    while ((option = getopt(count, arguments, "p:a:n:t:w:s:e:b:um:q:r:f:")) != -1) switch (option) {
+    while ((option = getopt(count, arguments, "p:a:n:t:w:s:e:b:um:q:r:f:g")) != -1) switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'a': options.address = optarg; break;
         case 'n': options.names = atoi(optarg); break;
@@ -258,6 +345,7 @@ int main(int count, char **arguments) {
         case 'm': options.onceShare = atoi(optarg); break;
         case 'q': options.rate = atof(optarg); break;
         case 'r': options.renew = atoi(optarg); break;
+        case 'g': options.alone = 1; break;
         case 'f': options.first = strtoul(optarg, NULL, 10); break;
         default: return 2;
         }
@@ -269,13 +357,17 @@ int main(int count, char **arguments) {
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)options.port);
     if (inet_pton(AF_INET, options.address, &server.sin_addr) != 1) return 2;
+    hosts = names("host", options.names);
+    ads = names("ads", options.names);
+    if (!hosts || !ads) return 1;
+    for (slots = BATCH; slots < 2 * (unsigned)options.window; slots *= 2) {
+    }
     for (int i = 0; i < options.sockets; i++) {
-        askers[i].questions = calloc(65536, sizeof(question));
+        askers[i].questions = calloc(slots, sizeof(question));
         if (!askers[i].questions) return 1;
         open_(&askers[i]);
     }
     run();
-    getrusage(RUSAGE_SELF, &usage);
     printf("{\"qps\": %.0f, \"sent\": %lu, \"answered\": %lu, \"lost\": %lu, \"wrong\": %lu, "
            "\"mean_us\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"cpu\": %.2f}\n",

@@ -32,8 +32,27 @@ sys.path.insert(0, str(HERE.parent))
 from bench.peers import installed  # noqa: E402
 
 SERVER_CORE, LOAD_CORE = 0, 1
-UPSTREAM = 5391
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def freePort() -> int:
+    """
+    A port on loopback that nobody has: of two benchmarks at a time neither gets
+    the other's questions.
+    """
+    for _ in range(100):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
+        ):
+            datagrams.bind(("127.0.0.1", 0))
+            port: int = datagrams.getsockname()[1]
+            try:
+                stream.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    sys.exit("there is no free port")
 
 
 def build(folder: Path) -> None:
@@ -45,6 +64,7 @@ def build(folder: Path) -> None:
         subprocess.run([compiler, "-O2", HERE / f"{name}.c", "-o", folder / name], check=True)
 
 
+UPSTREAM = freePort()
 REALTIME = "--realtime" in sys.argv
 
 
@@ -197,9 +217,9 @@ def main() -> None:
         )
         chosen = [s for s in servers(folder) if not options.only or s.name in options.only]
         try:
-            for round in range(options.rounds):
-                for place, server in enumerate(chosen):
-                    server.measure(folder, 5400 + 40 * round + place, load, options.seconds)
+            for _ in range(options.rounds):
+                for server in chosen:
+                    server.measure(folder, freePort(), load, options.seconds)
         finally:
             upstream.terminate()
             upstream.wait()

@@ -32,13 +32,18 @@ static inline size_t load_nameSize(const uint8_t *name, size_t room) {
     return at < room ? at + 1 : 0;
 }
 
-/* Write <kind><number>.example.org in wire form. */
+/* Write <kind><number>.example.org in wire form; `kind` has at most 8 letters. */
 static inline size_t load_name(uint8_t *out, const char *kind, unsigned long number) {
     static const uint8_t rest[] = "\7example\3org";
-    int length = snprintf((char *)out + 1, 48, "%s%lu", kind, number);
+    char digits[20];
+    size_t length = strlen(kind), count = 0;
+    memcpy(out + 1, kind, length);
+    do digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count) out[1 + length++] = (uint8_t)digits[--count];
     out[0] = (uint8_t)length;
     memcpy(out + 1 + length, rest, sizeof rest);
-    return 1 + (size_t)length + sizeof rest;
+    return 1 + length + sizeof rest;
 }
 
 static inline double load_now(void) {

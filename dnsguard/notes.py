@@ -43,21 +43,22 @@ class EntryNotes:
         @param apart: Count queries by UDP and TCP apart?
         """
         self._note = note
-        self._apart = apart
-        self._notes: dict[int, int] = {}
-        self._counts: list[int] = []
+        self._each = 2 if apart else 1
+        # Where an entry's queries are counted; those that don't count, in front.
+        self._places: dict[int, int] = {}
+        self._counts = [0]
 
     def __len__(self) -> int:
         """
         How many entries have been met.
         """
-        return len(self._notes)
+        return len(self._places)
 
     def clear(self) -> None:
         """
         Forget all entries; what was counted stays.
         """
-        self._notes.clear()
+        self._places.clear()
 
     def find(self, number: int, entries: Mapping[int, Any]) -> int:
         """
@@ -66,13 +67,23 @@ class EntryNotes:
         @param entries: The facts of an entry that wasn't met before.
         @raise ValueError: The note isn't one.
         """
-        note = self._notes.get(number)
-        if note is None:
-            note = self._note(entries[number])
-            if note != SKIP and not 0 <= note < MOST_NOTED:
-                raise ValueError(f"{note} is no note")
-            self._notes[number] = note
-        return note
+        place = self._places.get(number)
+        if place is None:
+            place = self._learn(number, entries)
+        return (place - 1) // self._each if place else SKIP
+
+    def _learn(self, number: int, entries: Mapping[int, Any]) -> int:
+        """
+        Note an entry, and give its place.
+        """
+        note = self._note(entries[number])
+        if note != SKIP and not 0 <= note < MOST_NOTED:
+            raise ValueError(f"{note} is no note")
+        place = self._places[number] = 0 if note == SKIP else 1 + self._each * note
+        more = place + self._each - len(self._counts)
+        if more > 0:
+            self._counts += [0] * more
+        return place
 
     def count(self, batch: Any) -> None:
         """
@@ -80,30 +91,22 @@ class EntryNotes:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        entries = batch.entries
-        if not self._apart:
-            for number, times in batch.hits.items():
-                self._add(self.find(number, entries), times)
-            return
-        octets = memoryview(batch.records).cast("B")
-        transports = bytes(octets[_TRANSPORT::_OCTETS])
-        if transports.count(0) == len(transports):
-            for number, times in batch.hits.items():
-                note = self.find(number, entries)
-                self._add(note if note == SKIP else 2 * note, times)
-            return
-        numbers = octets.cast("Q")[1::_WORDS].tolist()
-        for number, transport in zip(numbers, transports, strict=True):
-            note = self.find(number, entries)
-            self._add(note if note == SKIP else 2 * note + (transport != 0), 1)
-
-    def _add(self, place: int, times: int) -> None:
-        if place == SKIP:
-            return
-        counts = self._counts
-        if place >= len(counts):
-            counts += [0] * (place + 1 - len(counts))
-        counts[place] += times
+        entries, places, counts = batch.entries, self._places, self._counts
+        if self._each == 2:
+            octets = memoryview(batch.records).cast("B")
+            transports = bytes(octets[_TRANSPORT::_OCTETS])
+            if transports.count(0) != len(transports):
+                numbers = octets.cast("Q")[1::_WORDS].tolist()
+                for number, transport in zip(numbers, transports, strict=True):
+                    note = self.find(number, entries)
+                    if note != SKIP:
+                        counts[1 + 2 * note + (transport != 0)] += 1
+                return
+        for number, times in batch.hits.items():
+            try:
+                counts[places[number]] += times
+            except KeyError:
+                counts[self._learn(number, entries)] += times
 
     def take(self) -> list[int]:
         """
@@ -112,5 +115,6 @@ class EntryNotes:
         @return: A number of queries for each note from 0 on, or two, UDP and
             TCP; those behind the last one that isn't 0 may be left out.
         """
-        counts, self._counts = self._counts, []
-        return counts
+        taken = self._counts[1:]
+        self._counts = [0] * len(self._counts)
+        return taken

@@ -49,6 +49,15 @@ class NotesRules(Case):
             batch.add(number, "192.0.2.1", transport=transport)
         return batch
 
+    def taken(self, notes: EntryNotes) -> list[int]:
+        """
+        Take counts, but for zeros behind the others.
+        """
+        counts = notes.take()
+        while counts and not counts[-1]:
+            counts.pop()
+        return counts
+
     def test_counts(self) -> None:
         """
         Queries are counted by the note of their entry, and counts are given
@@ -64,8 +73,8 @@ class NotesRules(Case):
         notes.count(self.batch(1, 2, 1, 3))
         notes.count(self.batch(1, 3))
         self.assertEqual(met, [ENTRIES[1], ENTRIES[2], ENTRIES[3]])
-        self.assertEqual(notes.take(), [1, 5])
-        self.assertEqual(sum(notes.take()), 0)
+        self.assertEqual(self.taken(notes), [1, 5])
+        self.assertEqual(self.taken(notes), [])
         self.assertEqual(len(notes), 3)
 
     def test_apart(self) -> None:
@@ -77,7 +86,7 @@ class NotesRules(Case):
         batch = self.batch(1, 2, 2, transport=1)
         batch.add(1, "192.0.2.1")
         notes.count(batch)
-        self.assertEqual(notes.take(), [0, 0, 3, 3])
+        self.assertEqual(self.taken(notes), [0, 0, 3, 3])
 
     def test_skips(self) -> None:
         """
@@ -93,7 +102,7 @@ class NotesRules(Case):
             notes = self.make(note, apart)
             notes.count(self.batch(1, 1))
             notes.count(self.batch(1))
-            self.assertEqual(sum(notes.take()), 0)
+            self.assertEqual(self.taken(notes), [])
             self.assertEqual(notes.find(1, {}), SKIP)
         self.assertEqual(met, [ENTRIES[1], ENTRIES[1]])
 
@@ -113,7 +122,7 @@ class NotesRules(Case):
         notes.clear()
         self.assertEqual(len(notes), 0)
         notes.count(self.batch(1))
-        self.assertEqual((len(met), notes.take()), (2, [2]))
+        self.assertEqual((len(met), self.taken(notes)), (2, [2]))
 
     def test_clearedWhileAsked(self) -> None:
         """
@@ -127,7 +136,7 @@ class NotesRules(Case):
         notes = self.make(note)
         numbers = list(range(300))
         notes.count(self.batch(*numbers, *numbers))
-        self.assertEqual(notes.take(), [600])
+        self.assertEqual(self.taken(notes), [600])
 
     def test_manyEntries(self) -> None:
         """
@@ -139,7 +148,7 @@ class NotesRules(Case):
         order = iter(range(len(numbers)))
         notes = self.make(lambda entry: next(order))
         notes.count(self.batch(*numbers))
-        self.assertEqual(notes.take(), [1] * len(numbers))
+        self.assertEqual(self.taken(notes), [1] * len(numbers))
         self.assertEqual([notes.find(number, {}) for number in numbers], list(made.values()))
 
     def test_unknownEntry(self) -> None:
@@ -165,7 +174,7 @@ class NotesRules(Case):
         """
         notes = self.make(lambda entry: 0)
         notes.count(self.batch())
-        self.assertEqual(notes.take(), [])
+        self.assertEqual(self.taken(notes), [])
 
 
 class PythonNotesTests(NotesRules, SynchronousTestCase):
@@ -224,5 +233,5 @@ class CompiledNotesTests(NotesRules, SynchronousTestCase):
             taken = []
             for each in twins:
                 each.count(batch)
-                taken.append(each.take())
+                taken.append(self.taken(each))
             self.assertEqual(*taken)
