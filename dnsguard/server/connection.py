@@ -189,9 +189,10 @@ class StreamProtocol(Protocol, TimeoutMixin):
         self._processing = True
         start, size = 0, len(self._buffer)
         while not (self._closing or self._stalled or self._full):
-            start, more = self._replay(start)
-            if more:
-                continue
+            if start < size:
+                start, more = self._replay(start)
+                if more:
+                    continue
             body = start + _PREFIX
             end = body + int.from_bytes(self._buffer[start:body], "big")
             if size >= body and end - body < HEADER_SIZE:
