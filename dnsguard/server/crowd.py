@@ -70,7 +70,7 @@ class StreamTransport(Server):
         """
         Send what the socket takes, and have the rest sent later.
         """
-        if not self._waits and self.connected and not self.disconnecting:
+        if not self._waits and self.connected and not (self.disconnecting or self.TLS):
             try:
                 sent = self.socket.send(data)
             except OSError:

@@ -215,7 +215,7 @@ class AnsweringTests(ListenerTestCase):
         Whether over TCP or UDP, and from whichever store, each query is
         answered once, and the observers hear of it once, with its transport.
         """
-        facts = {"replaySeconds": 300.0}
+        facts: dict[str, Any] = {"replaySeconds": 300.0}
         self.answers.make = lambda query: addressAnswer(query, **facts)
         for compiled in (False, None):
             replay, observer = newStore(compiled=compiled), Observer()
