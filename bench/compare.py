@@ -197,11 +197,8 @@ def tcp(
     tools: Path, port: int, work: str, seconds: float, sockets: int, warm: bool = False
 ) -> dict[str, Any]:
     """
-    Load a server over TCP, by dnsperf. The upstream speaks UDP alone, and some ask
-    it as they were asked: so it is over UDP that they come to know the names.
+    Load a server over TCP, by dnsperf.
     """
-    if warm:
-        flood(tools, port, "hot", seconds, warm=True)
     questions = tools / "questions"
     if not questions.exists():
         questions.write_text("".join(f"host{n}.example.org A\n" for n in range(NAMES)))

@@ -110,9 +110,17 @@ def main(path: str, port: int, busy: float = 0.0) -> None:
             bound, Door(store), reactor, replay=store, mode=ListenerMode(path)
         )
     else:
+        from dnsguard.server.burst import isAvailable
         from dnsguard.server.datagram import DatagramListener
 
-        listener = DatagramListener(bound, Door(store), reactor, replay=store, now=time.monotonic)
+        listener = DatagramListener(
+            bound,
+            Door(store),
+            reactor,
+            bursts=isAvailable(),
+            replay=store,
+            now=time.monotonic,
+        )
     listener.startReading()
     seen = [0]
 

@@ -21,26 +21,13 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
 from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.replay.kept import Exact, KeptReply, isAnswer
-from dnsguard.replay.key import LEAST_LIMIT, LIMIT_MAX, requestKey
+from dnsguard.replay.key import LIMIT_MAX, requestKey
 from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
 
 __all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
-
-DRAIN_LIMIT = 8192
-"""
-Records that one call of C{drain} gives at most, lest the reactor stall after it
-was busy elsewhere, and what is made of them be large; the rest is given by the
-next calls.
-"""
-
-STREAM_MOST = 65536
-"""Octets of replies after which no more are looked for on one stream."""
-
-LONGEST = 7 * 86400.0
-"""Seconds that an entry is kept at most."""
-
 
 _PLACES_MAX = 65536
 _ALIASES_MAX = 4
@@ -52,22 +39,6 @@ _SHARED = struct.Struct("=qQIH18s")
 _VIEW = struct.Struct("!I")
 
 _Place = tuple[Exact, bytes, int]
-
-
-def checkBounds(maxEntries: int, maxBytes: int, payloadLimit: int, ringSize: int) -> None:
-    """
-    Check the arguments that both stores take.
-
-    @raise ValueError: One of them is out of range.
-    """
-    for name, value, least, most in [
-        ("maxEntries", maxEntries, 1, 1 << 26),
-        ("maxBytes", maxBytes, 1 << 16, 1 << 40),
-        ("payloadLimit", payloadLimit, LEAST_LIMIT, 65535),
-        ("ringSize", ringSize, 1, 1 << 24),
-    ]:
-        if not least <= value <= most:
-            raise ValueError(f"{name} {value} is not from {least} to {most}")
 
 
 def _since(arrived: int) -> int:

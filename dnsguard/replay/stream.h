@@ -39,9 +39,9 @@ static inline dg_talk dg_answerStream(dg_table *table, dg_reader *reader, const 
     dg_talk talk = {0, 0, 0, 0};
     dg_request request;
     unsigned noted = 0;
-    int32_t view;
-    if (addressSize != 4 && addressSize != 16) return talk;
-    view = dg_place(table->views, address, addressSize, &records[0]);
+    int32_t view = -1;
+    if (addressSize == 4 || addressSize == 16)
+        view = dg_place(table->views, address, addressSize, &records[0]);
     while (room - talk.written >= (size_t)table->fullLimit + DG_STREAM_PREFIX) {
         const uint8_t *message = octets + talk.read + DG_STREAM_PREFIX;
         uint8_t *reply = out + talk.written;

@@ -20,7 +20,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 from dnsguard.server.source import Ancillary, Sources
 
@@ -123,7 +123,7 @@ class _Memory:
         self._pin = (ctypes.c_char * size).from_buffer(self.octets)
         self.address = ctypes.addressof(self._pin)
 
-    def column(self, offset: int, step: int, code: str) -> memoryview:
+    def column(self, offset: int, step: int, code: Literal["H", "I", "L"]) -> memoryview:
         """
         One field of all the structures in here, as numbers.
         """
@@ -320,7 +320,8 @@ class Burst:
         """
         Say where replies leave from.
         """
-        assert self._sources is not None and self._outControls is not None
+        assert self._sources is not None
+        assert self._outControls is not None
         sizes = []
         for place, i in enumerate(which):
             control = self._sources.write(self.source(i))

@@ -52,6 +52,10 @@ class Wait(enum.Enum):
     END = "end"
 
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_QUERY, _REST, _READER, _END = Wait
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class StreamProtocol(Protocol, TimeoutMixin):
     """
@@ -157,9 +161,9 @@ class StreamProtocol(Protocol, TimeoutMixin):
         The client has taken too long.
         """
         counters = self.factory.counters
-        if self._wait is Wait.QUERY:
+        if self._wait is _QUERY:
             counters.idle += 1
-        elif self._wait is Wait.REST:
+        elif self._wait is _REST:
             counters.slow += 1
         else:
             counters.stalled += 1
@@ -189,9 +193,10 @@ class StreamProtocol(Protocol, TimeoutMixin):
         self._processing = True
         start, size = 0, len(self._buffer)
         while not (self._closing or self._stalled or self._full):
-            start, more = self._replay(start)
-            if more:
-                continue
+            if start < size:
+                start, more = self._replay(start)
+                if more:
+                    continue
             body = start + _PREFIX
             end = body + int.from_bytes(self._buffer[start:body], "big")
             if size >= body and end - body < HEADER_SIZE:
@@ -265,15 +270,15 @@ class StreamProtocol(Protocol, TimeoutMixin):
         self._readOrNot()
         wait: Wait | None = None
         if self._closing and not self._underway:
-            wait = Wait.END
+            wait = _END
         elif self._stalled:
-            wait = Wait.READER
+            wait = _READER
         elif self._buffer and not self._closing and not self._full:
-            wait = Wait.REST
+            wait = _REST
         elif not self._underway:
-            wait = Wait.QUERY
+            wait = _QUERY
         if wait is not self._wait or progressed:
-            ends = wait is Wait.END and self._wait is not Wait.END
+            ends = wait is _END and self._wait is not _END
             self._wait = wait
             self.setTimeout(self.factory.seconds(wait))
             if ends:

@@ -70,7 +70,7 @@ class StreamTransport(Server):
         """
         Send what the socket takes, and have the rest sent later.
         """
-        if not self._waits and self.connected and not self.disconnecting:
+        if not self._waits and self.connected and not (self.disconnecting or self.TLS):
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -102,7 +102,12 @@ class Crowd:
         self._masks: dict[int, int] = {}
         self._reactor.addReader(self)
 
-    def __len__(self) -> int:
+    @property
+    def watched(self) -> int:
+        """
+        How many connections read or write. Not the length: a reactor that is
+        empty counts as none with transports, which then take the global one.
+        """
         return len(self._members)
 
     def close(self) -> None:
@@ -121,7 +126,7 @@ class Crowd:
         this crowd. A port that isn't Twisted's own is left alone.
         """
         if isinstance(port, Port):
-            port.transport = self._makeTransport
+            port.transport = self._makeTransport  # type: ignore[assignment]
 
     def _makeTransport(
         self, bound: Any, protocol: Protocol, client: Any, port: Any, number: int, _: Any

@@ -37,6 +37,9 @@ class Sources:
         self._read: dict[bytes, Ancillary | None] = {}
         self._written: dict[bytes, bytes] = {}
 
+    def __len__(self) -> int:
+        return len(self._sources) + len(self._read) + len(self._written)
+
     def find(self, told: Ancillary) -> Ancillary | None:
         """
         Say with what to send the reply to a request that came with C{told};

@@ -19,12 +19,15 @@ from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.errors import ListenError
+from dnsguard.replay import newStore
+from dnsguard.replay.batch import RECORD
 from dnsguard.server.address import ListenAddress
+from dnsguard.server.crowd import Crowd, StreamTransport, isAvailable
 from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService
 from dnsguard.wire.layout import Layout, scan
-from tests.support.answering import Answers, FakeReplay
+from tests.support.answering import Answers, FakeReplay, Observer, addressAnswer
 from tests.support.requests import requestFor
 
 reactor: Any = globalReactor
@@ -206,6 +209,56 @@ class AnsweringTests(ListenerTestCase):
         address = service.getHosts()[0][1]
         self.assertEqual(await deferToThread(exchangeUDP, request, address), b"from the store")
         self.assertEqual(self.answers.asked, [])
+
+    async def test_exactlyOnce(self) -> None:
+        """
+        Whether over TCP or UDP, and from whichever store, each query is
+        answered once, and the observers hear of it once, with its transport.
+        """
+        facts: dict[str, Any] = {"replaySeconds": 300.0}
+        self.answers.make = lambda query: addressAnswer(query, **facts)
+        for compiled in (False, None):
+            replay, observer = newStore(compiled=compiled), Observer()
+            server = GuardServerFactory(
+                resolver=self.answers, clock=reactor, replay=replay, observers=[observer]
+            )
+            self.addCleanup(server.pending.close)
+            service = ListenerService(
+                reactor, server, [LOOPBACK], streams=server.streams, replay=replay
+            )
+            service.startService()
+            hosts = dict(service.getHosts())
+            names = [f"host{number % 7}.example.org" for number in range(200)]
+            octets = framed(*(requestFor(name, id=at) for at, name in enumerate(names)))
+            for _ in range(2):
+                replies = await deferToThread(exchangeTCP, octets, hosts["tcp"], 200)
+                self.assertEqual([scan(reply).id for reply in replies], list(range(200)))
+            for name in names[:20]:
+                await self.ask(hosts["udp"], requestFor(name))
+            await maybeDeferred(service.stopService)
+            records = [record[4] for record in RECORD.iter_unpack(replay.drain().records)]
+            self.assertEqual(len(observer.events), 7)
+            self.assertEqual((records.count(1), records.count(0)), (393, 20))
+            self.assertEqual(server.streams.counters.replayed, 393)
+
+    async def test_manyConnections(self) -> None:
+        """
+        Connections are watched together: the reactor sees one descriptor for
+        all of them.
+        """
+        if not isAvailable():
+            raise SkipTest("this system has no epoll")
+        service = self.start(LOOPBACK, datagrams=False)
+        address = service.getHosts()[0][1]
+        clients = [socket.create_connection((address.host, address.port)) for _ in range(5)]
+        for client in clients:
+            self.addCleanup(client.close)
+        (reply,) = await deferToThread(exchangeTCP, framed(requestFor()), address, 1)
+        self.assertEqual(scan(reply).rCode, dns.OK)
+        self.assertEqual(len(self.server.streams.connections), 5)
+        kinds = [type(reader) for reader in reactor.getReaders()]
+        self.assertNotIn(StreamTransport, kinds)
+        self.assertEqual(kinds.count(Crowd), 1)
 
     async def test_streamsOnly(self) -> None:
         """

@@ -19,9 +19,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dnsguard.query import Transport
+from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.server.connection import StreamProtocol
 from dnsguard.server.stream import StreamFactory, StreamLimits
-from tests.support.answering import RecordingDoor
+from tests.support.answering import FakeReplay, RecordingDoor
 
 LIMITS = StreamLimits(idleSeconds=10, readSeconds=5, writeSeconds=3, pipelined=4)
 PEER = IPv4Address("TCP", "192.0.2.7", 5353)
@@ -280,6 +281,182 @@ class PipelineTests(StreamTestCase):
         self.assertTrue(self.isPaused)
         self.protocol.resumeProducing()
         self.assertEqual(len(self.replies()), 2)
+
+
+class ReplayTests(StreamTestCase):
+    """
+    Tests for replies from the replay store.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.replay = FakeReplay()
+        self.factory = StreamFactory(
+            self.door, Transport.TCP, LIMITS, self.clock, replay=self.replay
+        )
+        self.counters = self.factory.counters
+        self.connect()
+
+    def know(self, *numbers: int, size: int = 20) -> None:
+        """
+        Have the store know replies to some requests.
+        """
+        facts: ReplayedAnswer = None  # type: ignore[assignment]
+        for number in numbers:
+            self.replay.remember(request(number), request(number, size), facts, 1, 0)
+
+    def writes(self) -> list[bytes]:
+        """
+        Note each write from now on.
+        """
+        noted: list[bytes] = []
+        write = self.transport.write
+
+        def note(octets: bytes) -> None:
+            noted.append(octets)
+            write(octets)
+
+        self.transport.write = note  # type: ignore[method-assign]
+        return noted
+
+    def test_replayed(self) -> None:
+        """
+        What the store knows is written at once, in one piece; the server isn't
+        bothered, and the store is told who asks, and when.
+        """
+        self.know(1, 2, 3)
+        writes = self.writes()
+        self.clock.advance(4)
+        self.protocol.dataReceived(framed(request(1), request(2), request(3)))
+        self.assertEqual(writes, [framed(*(request(number, 20) for number in (1, 2, 3)))])
+        self.assertEqual((self.door.requests, self.counters.replayed), ([], 3))
+        self.assertEqual(self.replay.lookups[0], (request(1), b"\xc0\0\2\7", 4))
+
+    def test_unknown(self) -> None:
+        """
+        What it doesn't know goes to the server, once; what is behind it
+        doesn't wait for that.
+        """
+        self.know(1, 3)
+        self.protocol.dataReceived(framed(*map(request, (1, 2, 3, 4))))
+        self.assertEqual(self.replies(), [request(1, 20), request(3, 20)])
+        self.assertEqual(self.door.requests, [request(2), request(4)])
+        self.assertEqual(len(self.replay.lookups), 4)
+        self.answer(1)
+        self.answer(0)
+        self.assertEqual(self.replies()[2:], [b"answer\0\4", b"answer\0\2"])
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(st.integers(0, 9), max_size=20),
+        st.sets(st.integers(0, 9)),
+        st.lists(st.integers(1, 30)),
+    )
+    def test_anyPieces(self, numbers: list[int], known: set[int], pieces: list[int]) -> None:
+        """
+        In whatever pieces they come: each query is answered once, by the store
+        or by the server.
+        """
+        self.setUp()
+        self.door.immediate = True
+        self.know(*known)
+        octets = framed(*map(request, numbers))
+        for size in [*pieces, len(octets)]:
+            self.protocol.dataReceived(octets[:size])
+            octets = octets[size:]
+        expected = [
+            request(number, 20) if number in known else b"reply to " + request(number)[:2]
+            for number in numbers
+        ]
+        self.assertEqual(self.replies(), expected)
+        self.assertEqual(self.counters.replayed, sum(number in known for number in numbers))
+        self.lose()
+
+    def test_pausedInTheMiddle(self) -> None:
+        """
+        Between two portions of replies it is seen whether the client reads
+        them; when it doesn't, the rest of its queries waits.
+        """
+        self.know(1, size=10_000)
+        writes = self.writes()
+        write = self.transport.write
+
+        def writeAndPause(octets: bytes) -> None:
+            write(octets)
+            self.protocol.pauseProducing()
+
+        self.transport.write = writeAndPause  # type: ignore[method-assign]
+        self.protocol.dataReceived(framed(*[request(1)] * 10))
+        self.assertTrue(self.isPaused)
+        self.assertEqual([len(each) for each in writes], [4 * 10_002])
+        for expected in (8, 10):
+            self.protocol.resumeProducing()
+            self.assertEqual(len(self.replies()), expected)
+
+    def test_manyPortions(self) -> None:
+        """
+        A client that reads gets all there is.
+        """
+        self.know(1, size=10_000)
+        self.protocol.dataReceived(framed(*[request(1)] * 50))
+        self.assertEqual(len(self.replies()), 50)
+        self.assertEqual(len(self.replay.lookups), 50)
+
+    def test_full(self) -> None:
+        """
+        Behind as many queries under way as there may be, what could be
+        replayed waits as well.
+        """
+        self.know(9)
+        self.protocol.dataReceived(framed(*map(request, (1, 2, 3, 4, 9))))
+        self.assertTrue(self.isPaused)
+        self.assertEqual(self.replies(), [])
+        self.answer(2)
+        self.assertFalse(self.isPaused)
+        self.assertEqual(self.replies(), [b"answer\0\3", request(9, 20)])
+
+    def test_idle(self) -> None:
+        """
+        A client has its time anew after each of them.
+        """
+        self.know(1)
+        for _ in range(3):
+            self.clock.advance(9)
+            self.protocol.dataReceived(framed(request(1)))
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(10)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_halfClosed(self) -> None:
+        """
+        A client that ends behind its queries has its replies, and the end.
+        """
+        self.know(1)
+        self.protocol.dataReceived(framed(request(1), request(1)))
+        self.assertFalse(self.transport.disconnecting)
+        self.protocol.readConnectionLost()
+        self.assertEqual(len(self.replies()), 2)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_closing(self) -> None:
+        """
+        A connection that is being closed replays nothing.
+        """
+        self.know(1)
+        self.protocol.finish()
+        self.protocol.dataReceived(framed(request(1)))
+        self.assertEqual((self.replies(), self.replay.lookups), ([], []))
+
+    def test_brokenStore(self) -> None:
+        """
+        A store that is broken costs time, not answers, and is complained of
+        once.
+        """
+        self.replay.lookupStream = None  # type: ignore[method-assign,assignment]
+        self.protocol.dataReceived(framed(request(1), request(2)))
+        self.assertEqual(self.door.requests, [request(1), request(2)])
+        self.assertEqual(self.counters.lookupErrors, 2)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
 
 class TimeTests(StreamTestCase):

@@ -572,16 +572,25 @@ class ReplayTests(CorridorTestCase):
 
     def test_notRemembered(self) -> None:
         """
-        Answers that aren't for replay, replies over streams and truncated
-        ones aren't remembered.
+        Answers that aren't for replay, replies that came by another way than
+        they would be replayed on, and truncated ones aren't remembered.
         """
-        self.ask(requestFor(), Transport.TCP)
+        self.ask(requestFor(), Transport.DOT)
         self.count = 100
         self.ask(requestFor())
         self.count = 1
         self.facts["replaySeconds"] = 0.0
         self.ask(requestFor())
         self.assertEqual((self.replay.kept, len(self.replies)), ({}, 3))
+
+    def test_rememberedFromStreams(self) -> None:
+        """
+        A reply over TCP is remembered as one over UDP is: they are the same.
+        """
+        self.ask(requestFor())
+        made = self.replay.kept.pop(requestFor())
+        self.ask(requestFor(), Transport.TCP)
+        self.assertEqual(self.replay.kept[requestFor()][0], made[0])
 
     def test_brokenStore(self) -> None:
         """

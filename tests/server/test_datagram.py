@@ -406,7 +406,9 @@ class WildcardTests(DatagramTestCase):
             data = bytes(4) + number.to_bytes(4, "big") + bytes(4)
             sent = self.roundTrip((socket.IPPROTO_IP, IP_PKTINFO, data))
             self.assertEqual(sent[0][2], data)
-        self.assertLessEqual(len(self.listener._sources), 1024)
+        sources = self.listener._sources
+        assert sources is not None
+        self.assertLessEqual(len(sources), 1024)
 
     def test_errors(self) -> None:
         """

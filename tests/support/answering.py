@@ -6,7 +6,7 @@ replies, and who know the policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -138,13 +138,46 @@ class FakeReplay:
         self.kept: dict[bytes, tuple[bytes, ReplayedAnswer, float, float]] = {}
         self.lookups: list[tuple[bytes, bytes, float]] = []
 
-    def lookup(self, datagram: bytes, address: bytes, now: float) -> bytes | None:
+    def lookup(
+        self, datagram: bytes, address: bytes, now: float, stream: bool = False
+    ) -> bytes | None:
         """
         Find one.
         """
         self.lookups.append((datagram, address, now))
         found = self.kept.get(datagram)
         return None if found is None else found[0]
+
+    def lookupAll(
+        self, datagrams: Sequence[bytes], addresses: Sequence[bytes], now: float
+    ) -> tuple[list[bytes], list[int]]:
+        """
+        Find many.
+        """
+        found = [
+            self.lookup(datagram, address, now)
+            for datagram, address in zip(datagrams, addresses, strict=True)
+        ]
+        missed = [place for place, each in enumerate(found) if each is None]
+        return [each for each in found if each is not None], missed
+
+    def lookupStream(
+        self, octets: bytes | bytearray, start: int, address: bytes, now: float, most: int
+    ) -> tuple[int, bytes, int]:
+        """
+        Find those at the beginning.
+        """
+        replies, count = b"", 0
+        while len(replies) < most:
+            end = start + 2 + int.from_bytes(octets[start : start + 2], "big")
+            if len(octets) < max(end, start + 2):
+                break
+            reply = self.lookup(bytes(octets[start + 2 : end]), address, now, True)
+            if reply is None:
+                break
+            replies += len(reply).to_bytes(2, "big") + reply
+            start, count = end, count + 1
+        return start, replies, count
 
     def remember(
         self, datagram: bytes, reply: bytes, facts: ReplayedAnswer, seconds: float, now: float
