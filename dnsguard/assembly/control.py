@@ -42,6 +42,7 @@ from dnsguard.control.reloading import ReloadFamily
 from dnsguard.control.route import Family
 from dnsguard.control.service import ControlService, ControlSettings
 from dnsguard.control.site import ControlSite
+from dnsguard.control.sync import SyncFamily
 from dnsguard.control.system import Dependency, SystemFamily
 from dnsguard.control.tokens import TokenFile
 from dnsguard.control.upstreams import Listed, UpstreamFamily
@@ -234,6 +235,7 @@ def families(room: _Room) -> Iterator[Family]:
     yield errorFamily(guard)
     yield metricsFamily(guard, room.inThread)
     yield debugFamily(guard, room.inThread)
+    yield SyncFamily()
     yield DescriptionFamily(room.document)
 
 
