@@ -44,13 +44,14 @@ class SyncTests(SynchronousTestCase):
         """
         Statistics that are none, or too many, are refused as such.
         """
-        for body, status in [
+        bodies: list[tuple[Any, int]] = [
             (None, 400),
             (b"{", 400),
             ([], 400),
             ({"x": "y" * 200_000}, 503),
             ({"x": "y" * 300_000}, 413),
-        ]:
+        ]
+        for body, status in bodies:
             self.assertEqual(self.ask("POST", "/sync/stats", body).status, status)
 
     def test_noReplicas(self) -> None:
