@@ -25,11 +25,9 @@ __all__ = [
     "DNSGuardError",
     "ListenError",
     "NameDenied",
-    "NoUpstreams",
     "PolicyError",
     "StoreError",
     "UpstreamError",
-    "UpstreamTimeout",
 ]
 
 
@@ -95,6 +93,10 @@ class UpstreamError(DNSGuardError):
     """
     An upstream gave no usable reply.
 
+    For elements that ask somebody on their own: the client is told SERVFAIL, and
+    that no upstream answered. dnsguard's own forwarder gives such an answer
+    itself.
+
     @ivar upstream: The upstream's name, empty when none was reached.
     @ivar reason: Why, in a few words.
     """
@@ -108,27 +110,6 @@ class UpstreamError(DNSGuardError):
         if not self.upstream:
             return self.reason
         return f"upstream {self.upstream}: {self.reason}"
-
-
-class UpstreamTimeout(UpstreamError):
-    """
-    An upstream said nothing in time.
-
-    @ivar seconds: How long it was waited for.
-    """
-
-    def __init__(self, upstream: str, seconds: float) -> None:
-        super().__init__(upstream, f"no reply within {seconds:.3g} s")
-        self.seconds = seconds
-
-
-class NoUpstreams(UpstreamError):
-    """
-    There is no upstream to ask for this name, or none is left to try.
-    """
-
-    def __init__(self, reason: str = "no upstream is left to try") -> None:
-        super().__init__("", reason)
 
 
 class StoreError(DNSGuardError):

@@ -10,6 +10,7 @@ reload is handed over as a callable that looks it up.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ from dnsguard.control.reloading import ReloadFamily
 from dnsguard.control.route import Family
 from dnsguard.control.service import ControlService, ControlSettings
 from dnsguard.control.site import ControlSite
+from dnsguard.control.sync import SyncFamily
 from dnsguard.control.system import Dependency, SystemFamily
 from dnsguard.control.tokens import TokenFile
 from dnsguard.control.upstreams import Listed, UpstreamFamily
@@ -88,6 +90,8 @@ def makeControl(
         room.inThread,
         _say,
         now,
+        site=site,
+        audit=room.audit,
     )
 
 
@@ -178,7 +182,10 @@ class _Room:
         """
         Numbers about the API itself.
         """
-        answered = self.site.requests if self.site is not None else {}
+        answered: Counter[int] = Counter()
+        if self.site is not None:
+            for (_, _, status), count in self.site.requests.items():
+                answered[status] += count
         return {
             **{f"status_{status}": count for status, count in sorted(answered.items())},
             "wrong_tokens": self.authenticator.failures,
@@ -234,6 +241,7 @@ def families(room: _Room) -> Iterator[Family]:
     yield errorFamily(guard)
     yield metricsFamily(guard, room.inThread)
     yield debugFamily(guard, room.inThread)
+    yield SyncFamily()
     yield DescriptionFamily(room.document)
 
 

@@ -46,6 +46,9 @@ LINGER_SECONDS = 2.0
 """How long a refused body is taken in, and thrown away, so that the client
 comes to read why: a socket closed with octets unread resets the connection."""
 
+LINGER_OCTETS = 4 << 20
+"""How much of it is taken in at most: it costs time that others wait for."""
+
 _REASONS = {
     408: b"Request Timeout",
     413: b"Content Too Large",
@@ -121,6 +124,7 @@ class ControlChannel(HTTPChannel):
         super().__init__()
         self._address = address
         self._refused = False
+        self._thrownAway = 0
         self._buffered = 0
         self._deadline: IDelayedCall | None = None
 
@@ -129,6 +133,10 @@ class ControlChannel(HTTPChannel):
         Take octets of a request, which has to be there in time.
         """
         if self._refused:
+            self._thrownAway += len(data)
+            if self._thrownAway > LINGER_OCTETS:
+                self._cancel()
+                self._end()
             return
         if data and self._deadline is None and not self._handlingRequest:
             self._deadline = self.callLater(REQUEST_SECONDS, self._tooSlow)

@@ -20,9 +20,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from dnsguard.control.audit import AuditLog
 from dnsguard.control.auth import Authenticator, isLoopback
 from dnsguard.control.channel import ControlFactory
 from dnsguard.control.route import Role
+from dnsguard.control.site import ControlSite
 from dnsguard.control.tokens import Token, TokenFile, newToken
 from dnsguard.errors import ListenError, StoreError
 
@@ -59,6 +61,8 @@ class ControlService(Service):
     @ivar authenticator: Knows the tokens.
     @ivar factory: Takes connections.
     @ivar address: Where it is served; L{None} while it isn't.
+    @ivar site: See the constructor.
+    @ivar audit: See the constructor.
     """
 
     name = "control"
@@ -74,14 +78,21 @@ class ControlService(Service):
         inThread: Callable[..., Deferred[Any]],
         say: Callable[[str], None],
         now: Callable[[], float],
+        *,
+        site: ControlSite | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """
         @param inThread: Calls a function in a thread.
         @param say: Tells whoever starts the process something that mustn't be
             in a log.
         @param now: Seconds since the epoch.
+        @param site: What answers the factory's requests, for its numbers.
+        @param audit: What is written down of them, likewise.
         """
         self.factory = factory
+        self.site = site
+        self.audit = audit
         self.authenticator = authenticator
         self.address: tuple[str, int] | None = None
         self._settings = settings

@@ -11,6 +11,7 @@ often, is what came in order, do it, write down who did it, answer.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from inspect import isawaitable
 from typing import Any, Protocol
@@ -39,6 +40,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Doorman(Protocol):
@@ -72,7 +75,8 @@ class ControlSite:
     @ivar app: The L{Klein} application.
     @ivar declared: The families, and the routes that each declares.
     @ivar routes: All routes.
-    @ivar requests: How many requests were answered, by status.
+    @ivar requests: How many requests were answered, by the name of the family,
+        method and status; C{none} is the family of what is for no route.
     """
 
     log = Logger()
@@ -93,19 +97,21 @@ class ControlSite:
         self.app.url_map.strict_slashes = False
         self.routes: list[Route] = []
         self.declared = tuple((family, tuple(family.routes())) for family in families)
-        self.requests: dict[int, int] = {}
+        self.requests: Counter[tuple[str, str, int]] = Counter()
         self._doorman = doorman
         self._scribe = scribe
         self._clock = clock
         self._taken: set[tuple[str, str]] = set()
-        for _, routes in self.declared:
+        for family, routes in self.declared:
             for route in routes:
-                self.add(route)
+                self.add(route, family.name)
         self.app.handle_errors(HTTPException)(self._unrouted)
 
-    def add(self, route: Route) -> None:
+    def add(self, route: Route, family: str) -> None:
         """
         Serve a route at all its paths.
+
+        @param family: What it is counted under.
         """
         self.routes.append(route)
         bucket = Bucket(route.period) if route.period else None
@@ -117,11 +123,15 @@ class ControlSite:
             for name in route.parameters:
                 # A network such as 192.0.2.0/24 has a slash in it.
                 pattern = pattern.replace(f"{{{name}}}", f"<path:{name}>")
-            self._serve(route, pattern, bucket)
+            self._serve(route, family, pattern, bucket)
 
-    def _serve(self, route: Route, pattern: str, bucket: Bucket | None) -> None:
+    def _serve(self, route: Route, family: str, pattern: str, bucket: Bucket | None) -> None:
+        async def answer(request: Any, parameters: Mapping[str, str]) -> None:
+            reply = await self._answer(route, bucket, request, parameters)
+            await self._send(request, reply, family, route.method)
+
         def endpoint(request: Any, **parameters: str) -> Deferred[None]:
-            doing = Deferred.fromCoroutine(self._answer(route, bucket, request, parameters))
+            doing = Deferred.fromCoroutine(answer(request, parameters))
             # What has begun is done, whether the client waits for it or not.
             waiting: Deferred[None] = Deferred(lambda _: None)
             doing.addBoth(lambda result: None if waiting.called else waiting.callback(result))
@@ -134,7 +144,7 @@ class ControlSite:
 
     async def _answer(
         self, route: Route, bucket: Bucket | None, request: Any, parameters: Mapping[str, str]
-    ) -> None:
+    ) -> Reply:
         caller = Caller("", Role.NOBODY, peerAddress(request))
         try:
             caller = self._admit(route, bucket, request)
@@ -144,7 +154,7 @@ class ControlSite:
         if route.audited:
             path = request.path.decode("utf-8", "replace")
             self._scribe.note(caller, route.method, path, reply.status)
-        await self._send(request, reply)
+        return reply
 
     def _admit(self, route: Route, bucket: Bucket | None, request: Any) -> Caller:
         """
@@ -218,13 +228,15 @@ class ControlSite:
         allowed = getattr(failure.value, "valid_methods", None)
         if status == 405 and allowed:
             reply.headers["Allow"] = ", ".join(sorted(allowed))  # type: ignore[index]
-        return Deferred.fromCoroutine(self._send(request, reply))
+        method = request.method.decode("latin-1")
+        known = method if method in _METHODS else "other"
+        return Deferred.fromCoroutine(self._send(request, reply, "none", known))
 
-    async def _send(self, request: Any, reply: Reply) -> None:
+    async def _send(self, request: Any, reply: Reply, family: str, method: str) -> None:
         if request._disconnected:
             await closePieces(reply.pieces)
             return
-        self.requests[reply.status] = self.requests.get(reply.status, 0) + 1
+        self.requests[family, method, reply.status] += 1
         request.setResponseCode(reply.status)
         for name, value in {**SECURITY_HEADERS, **reply.headers}.items():
             request.setHeader(name, value)

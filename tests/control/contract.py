@@ -144,6 +144,11 @@ CONTRACT = (
     Row("DELETE", "/clients/192.0.2.9", OK),
     Row("DELETE", "/clients/192.0.2.9", OK),
     Row("GET", "/clients", {"clients": []}),
+    Row("GET", "/sync/config", {"error": ANY}, status=503),
+    Row("GET", "/sync/status", {"error": ANY}, status=503),
+    Row("POST", "/sync/stats", {"error": ANY}, {"release": "1"}, 503),
+    Row("POST", "/sync/stats", {"error": ANY}, status=400),
+    Row("GET", "/sync/replica-stats", {"replicas": []}),
     Row(
         "GET",
         "/api/queries/recent?page=1&page_size=2&sort_by=ts&sort_dir=asc&q=a&outcome=blocked,local",
@@ -201,8 +206,11 @@ DEBUG = (
 )
 """What stands in for the documented profiles: where they are switched on."""
 
-OPEN = {"/health", "/metrics", "/ready"}
-"""Paths that need no token."""
+OPEN = {"/health", "/metrics", "/ready", "/sync/config", "/sync/stats", "/sync/status"}
+"""
+Paths that need no token of the API's: those for syncing have tokens of their own
+where there is syncing.
+"""
 
 LIMITED = {
     "/blocklists/reload": 10,

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.control.channel import (
+    LINGER_OCTETS,
     LINGER_SECONDS,
     MAX_BODY,
     MAX_BUFFERED,
@@ -116,6 +117,19 @@ class ChannelTests(SynchronousTestCase):
             self.assertEqual(connection.responses()[0].status, 408)
             self.reactor.advance(LINGER_SECONDS)
             self.assertTrue(connection.transport.aborted)
+
+    def test_lingeringIsBounded(self) -> None:
+        """
+        Of a refused body so much is taken in, and no more: whoever goes on
+        sending is cut off, though the time for it isn't up yet.
+        """
+        connection = Connection(self.factory)
+        connection.send(b"POST /api/v1/x HTTP/1.1\r\nContent-Length: 1073741824\r\n\r\n")
+        self.assertEqual(connection.responses()[0].status, 413)
+        connection.send(b"x" * LINGER_OCTETS)
+        self.assertFalse(connection.transport.aborted)
+        connection.send(b"x")
+        self.assertTrue(connection.transport.aborted)
 
     def test_longLines(self) -> None:
         """

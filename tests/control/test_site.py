@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.control.channel import ControlFactory
 from dnsguard.control.route import LARGE_BODY, SMALL_BODY, Call, Refused, Reply, Role, Route
 from dnsguard.control.schema import integer, record, text
 from dnsguard.control.site import ControlSite
@@ -256,6 +257,35 @@ class SiteTests(SynchronousTestCase):
         self.ask("POST", "/api/v1/things/a?secret=1")
         self.ask("GET", "/api/v1/things/a", None, {"method": "GET"})
         self.assertEqual(self.paper.noted, [("operator", "POST", "/api/v1/things/a", 200)])
+
+    def test_counted(self) -> None:
+        """
+        Requests are counted by family, method and status; whatever else comes
+        doesn't make names of its own.
+        """
+        route = Route("POST", "/things/{name}", self.handle, Role.OPERATOR, "Do things.")
+        site = ControlSite([Fixed([route])], self.paper, self.paper, self.reactor)
+        factory = ControlFactory(site.app.resource(), self.reactor)
+        for method, path, token in [
+            ("POST", "/api/v1/things/a", "operator"),
+            ("POST", "/api/v1/things/b", "operator"),
+            ("POST", "/api/v1/things/b", "viewer"),
+            ("GET", "/api/v1/things/b", "viewer"),
+            ("GET", "/nothing", "viewer"),
+            ("BREW", "/nothing", "viewer"),
+            ("STEEP", "/nothing", "viewer"),
+        ]:
+            ask(factory, method, path, token=token)
+        self.assertEqual(
+            site.requests,
+            {
+                ("Fixed", "POST", 200): 2,
+                ("Fixed", "POST", 403): 1,
+                ("none", "GET", 405): 1,
+                ("none", "GET", 404): 1,
+                ("none", "other", 404): 2,
+            },
+        )
 
     def test_doneThoughTheClientLeaves(self) -> None:
         """

@@ -9,7 +9,9 @@ import html
 import http.client
 import http.server
 import json
+import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.process import DNSGuardProcess, freePort
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
@@ -46,6 +48,124 @@ def works(browser: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return told.returncode == 0 and b"Chromium" in told.stdout
+
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    # Nothing is found but this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+TRYING = """
+(async () => {
+  const until = async (find) => {
+    for (let tries = 0; tries < 500; tries++) {
+      const found = find();
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error("nothing came");
+  };
+  const operation = await until(() => [...document.querySelectorAll("details")].find(
+    (each) => each.querySelector("summary code").textContent === "/api/v1/blocked/check"));
+  const form = operation.querySelector("form");
+  const output = form.querySelector("pre:last-of-type");
+  const answers = [];
+  for (const token of ["", TOKEN]) {
+    document.getElementById("token").value = token;
+    form.querySelector("input").value = "www.bad.example";
+    output.textContent = "";
+    form.requestSubmit();
+    answers.push(await until(() => /^\\d/.test(output.textContent) && output.textContent));
+  }
+  return answers;
+})()
+"""
+"""Tries an operation as somebody would who has the page before them."""
+
+
+class Browser:
+    """
+    A browser that does as it is told.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        theirs, self._commands = os.pipe()
+        self._events, ours = os.pipe()
+        self._left = b""
+        self._number = 0
+        # It takes commands from descriptor 3 and writes to 4, whatever happens.
+        self._process = subprocess.Popen(
+            [
+                *("sh", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "sh", BROWSER, *FLAGS),
+                "--remote-debugging-pipe",
+                f"--user-data-dir={folder}",
+            ],
+            pass_fds=(theirs, ours),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs)
+        os.close(ours)
+
+    def call(self, method: str, session: str = "", **parameters: Any) -> Any:
+        """
+        Have it do something.
+        """
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        told = self._until("id", self._number)
+        return told.get("result", told)
+
+    def _until(self, name: str, value: Any) -> Any:
+        """
+        Wait for a message in which something stands.
+        """
+        while True:
+            while b"\0" not in self._left:
+                ready, _, _ = select.select([self._events], [], [], PATIENCE)
+                octets = os.read(self._events, 1 << 16) if ready else b""
+                if not octets:
+                    raise AssertionError("the browser is gone, or stuck")
+                self._left += octets
+            line, _, self._left = self._left.partition(b"\0")
+            told = json.loads(line)
+            if told.get(name) == value:
+                return told
+
+    def evaluate(self, url: str, script: str) -> Any:
+        """
+        Open a page and have a script work on it; give what it comes to.
+        """
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Page.enable", session)
+        self.call("Page.navigate", session, url=url)
+        self._until("method", "Page.loadEventFired")
+        told = self.call(
+            "Runtime.evaluate",
+            session,
+            expression=script,
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        return told["result"].get("value", told)
+
+    def close(self) -> None:
+        """
+        End it.
+        """
+        os.close(self._commands)
+        os.close(self._events)
+        self._process.terminate()
+        self._process.wait(PATIENCE)
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -81,7 +201,7 @@ class ViewerTests(SynchronousTestCase):
         port, self.control = freePort(), freePort()
         process = DNSGuardProcess(
             self.folder,
-            f"server: {{listen: ['127.0.0.1:{port}']}}\nblocklists: {{sources: []}}\n"
+            f"server: {{listen: ['127.0.0.1:{port}']}}\nblocklists: {{sources: [], denylist: [bad.example]}}\n"
             f"control: {{listen: '127.0.0.1:{self.control}', token: a-token}}\n"
             "query_store: {engine: memory}\n",
             port,
@@ -103,13 +223,7 @@ class ViewerTests(SynchronousTestCase):
         done = subprocess.run(
             [
                 BROWSER,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                *FLAGS,
                 f"--user-data-dir={self.folder / 'browser'}",
                 "--virtual-time-budget=20000",
                 "--enable-logging=stderr",
@@ -148,6 +262,20 @@ class ViewerTests(SynchronousTestCase):
         text = html.unescape(page)
         for _, _, operation in wanted:
             self.assertIn(operation["summary"], text)
+
+    def test_tryingAnOperation(self) -> None:
+        """
+        An operation can be tried on the page: without a token it is refused, and
+        with one answered.
+        """
+        browser = Browser(self.folder / "driven")
+        self.addCleanup(browser.close)
+        script = TRYING.replace("TOKEN", json.dumps("a-token"))
+        url = f"http://127.0.0.1:{self.control}/api/v1/docs"
+        refused, answered = browser.evaluate(url, script)
+        self.assertTrue(refused.startswith("401 "), refused)
+        self.assertTrue(answered.startswith("200 "), answered)
+        self.assertIn('"blocked": true', answered)
 
     def test_otherPagesDontRead(self) -> None:
         """

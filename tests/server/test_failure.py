@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.errors import AnswerFailed, NameDenied, NoUpstreams, UpstreamTimeout
+from dnsguard.errors import AnswerFailed, NameDenied, UpstreamError
 from dnsguard.server.failure import NOT_MINE, answerOf
 
 RECORD = dns.RRHeader(b"example.org", dns.SOA, dns.IN, 60, dns.Record_SOA())
@@ -98,8 +98,8 @@ class AnswerOfTests(SynchronousTestCase):
             defer.TimeoutError(),
             internetError.TimeoutError(),
             error.DNSQueryTimeoutError(1),
-            UpstreamTimeout("one", 2),
-            NoUpstreams(),
+            UpstreamError("one", "no reply within 2 s"),
+            UpstreamError("", "no upstream is left to try"),
         ):
             answer = answerOf(Failure(reason))
             assert answer is not None

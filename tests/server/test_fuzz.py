@@ -26,7 +26,7 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.errors import UpstreamTimeout
+from dnsguard.errors import UpstreamError
 from dnsguard.query import ClientQuery, Transport
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.wire.edns import InvalidOPT
@@ -67,7 +67,7 @@ class FuzzTests(SynchronousTestCase):
         if label == b"nob":
             return None
         if label == b"fai":
-            return fail(UpstreamTimeout("one", 1.0))
+            return fail(UpstreamError("one", "no reply within 1 s"))
         if label == b"oth":
             return OTHER
         if label == b"lat":

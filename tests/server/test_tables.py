@@ -22,7 +22,7 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.errors import UpstreamTimeout
+from dnsguard.errors import UpstreamError
 from dnsguard.query import ClientQuery, Transport
 from dnsguard.server.corridor import ServerLimits
 from dnsguard.server.factory import GuardServerFactory
@@ -63,7 +63,7 @@ def zone(query: ClientQuery) -> Any:
     name = query.name.name
     label = name.partition(b".")[0]
     if label == b"dead":
-        return fail(UpstreamTimeout("stub", 1.0))
+        return fail(UpstreamError("stub", "no reply within 1 s"))
     if label == b"blocked":
         why = ExtendedError(15, "blocked")
         return Answer.failure(dns.ENAME, Outcome.BLOCKED, extendedError=why)

@@ -35,6 +35,10 @@ def _threads(guard: Any) -> Any:
     return guard.reactor.getThreadPool()
 
 
+def _collector(guard: Any) -> Any:
+    return guard.namedServices["collector"]
+
+
 PROCESS = (
     Metric.info("dnsguard_build_info", "What is running.", _build),
     Metric.histogram(
@@ -66,6 +70,16 @@ PROCESS = (
         "dnsguard_thread_pool_max_threads",
         "The most threads there may be.",
         lambda guard: _threads(guard).max,
+    ),
+    Metric.counter(
+        "dnsguard_collections_total",
+        "Times that Python's collector looked at everything, which holds everybody up.",
+        lambda guard: _collector(guard).collections,
+    ),
+    Metric.gauge(
+        "dnsguard_collection_longest_seconds",
+        "The longest that took.",
+        lambda guard: _collector(guard).longest,
     ),
     Metric.counter(
         "dnsguard_metrics_failed_total",

@@ -177,9 +177,15 @@ class MetricsTests(SynchronousTestCase):
         self.assertNotIn(("dnsguard_control_connections", ()), self.samples(self.guard()))
         guard = self.guard(control=ControlConfig(enabled=True))
         guard.control.factory.refused.update({413: 2, 0: 1})
+        guard.control.site.requests["Block lists", "GET", 200] += 3
+        guard.control.audit.lost = 4
         samples = self.samples(guard)
         self.assertEqual((samples[name, ("413",)], samples[name, ("connection",)]), (2, 1))
         self.assertEqual(samples["dnsguard_control_wrong_tokens_total", ()], 0)
+        answered = "dnsguard_control_requests_total", ("block_lists", "GET", "200")
+        self.assertEqual(samples[answered], 3)
+        self.assertEqual(samples["dnsguard_control_audit_lost_total", ()], 4)
+        self.assertEqual(samples["dnsguard_control_shut_out_total", ()], 0)
 
     def test_partsThatAreOff(self) -> None:
         """
