@@ -43,7 +43,7 @@ def compiledTwins():
 
 
 MODULES = """
-    answer caching/sliding caching/ttl histogram observers/event observers/hitcounter
+    answer caching/servfail caching/sliding caching/ttl histogram observers/event observers/hitcounter
     observers/metrics policy/localrecords policy/ruleset policy/snapshot
     policy/specialnames query querystore/buffer querystore/recorder querystore/rows
     replay/listener resolvers/backoff resolvers/blocklist resolvers/cached resolvers/chain

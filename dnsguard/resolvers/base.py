@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerNotFinal", "Answered", "Answerer", "isUsable"]
 
+_NOERROR, _NXDOMAIN = dns.OK, dns.ENAME
+
 Answered = Answer | None | Deferred[Answer | None]
 """What L{IAnswerer.answer} gives."""
 
@@ -49,7 +51,8 @@ def isUsable(answer: Answer) -> bool:
     Does an answer say something of the name, and not just that it couldn't be
     found out?
     """
-    return answer.rCode == dns.OK or answer.rCode == dns.ENAME
+    rCode = answer.rCode
+    return rCode == _NOERROR or rCode == _NXDOMAIN
 
 
 @implementer(IAnswerer)

@@ -11,6 +11,7 @@ from dnsguard.observers.event cimport QueryEvent
 from dnsguard.query cimport QueryFacts, newQuery
 from dnsguard.server.exchange cimport Exchange
 from dnsguard.server.pending cimport PendingQueries
+from dnsguard.server.reply cimport composePlain, isTruncated
 
 
 cdef class Corridor:
