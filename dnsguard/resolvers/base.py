@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerNotFinal", "Answered", "Answerer", "isUsable"]
 
-_NOERROR, _NXDOMAIN = dns.OK, dns.ENAME
+_USABLE = (dns.OK, dns.ENAME)
 
 Answered = Answer | None | Deferred[Answer | None]
 """What L{IAnswerer.answer} gives."""
@@ -51,8 +51,7 @@ def isUsable(answer: Answer) -> bool:
     Does an answer say something of the name, and not just that it couldn't be
     found out?
     """
-    rCode = answer.rCode
-    return rCode == _NOERROR or rCode == _NXDOMAIN
+    return answer.rCode in _USABLE
 
 
 @implementer(IAnswerer)

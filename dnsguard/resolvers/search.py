@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from dnsguard.answer import Answer, Outcome
 from dnsguard.interfaces import IAnswerCache, IPromptAnswerer
 from dnsguard.query import ClientQuery
+from dnsguard.resolvers.base import isUsable
 from dnsguard.throttle import Throttle
 
 __all__ = ["BrokenAnswer", "Course", "Search"]
@@ -43,7 +44,6 @@ first answer from upstream ends it at once.
 
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _UPSTREAM = Outcome.UPSTREAM
-_NOERROR, _NXDOMAIN = dns.OK, dns.ENAME
 
 
 class BrokenAnswer(Answer):
@@ -341,7 +341,7 @@ class Search:
         Keep an answer that isn't final if it is better than what there is:
         among stale ones the one that expired last, among failures the first.
         """
-        if not _isUsable(answer):
+        if not isUsable(answer):
             if self._failed is None:
                 self._failed, self._failedAt = answer, self._place
         elif self._usable is None or answer.cacheSeconds > self._usable.cacheSeconds:
@@ -357,7 +357,7 @@ class Search:
         if answer.outcome is _UPSTREAM:
             course.silentUntil = float("-inf")
         course.offer(course.cachesBefore[self._place], self.query, answer)
-        if self._usable is not None and not _isUsable(answer):
+        if self._usable is not None and not isUsable(answer):
             return self._usable
         return answer
 
@@ -370,10 +370,3 @@ class Search:
             course = self.course
             course.offer(course.cachesBefore[self._failedAt], self.query, failed)
         return failed if self._usable is None else self._usable
-
-
-def _isUsable(answer: Answer) -> bool:
-    """
-    See L{dnsguard.resolvers.base.isUsable}.
-    """
-    return answer.rCode == _NOERROR or answer.rCode == _NXDOMAIN
