@@ -264,20 +264,21 @@ class Search:
         while place < len(asks):
             self._place = place
             try:
-                if prompt[place]:
-                    answer = asks[place](query, self.took)
-                    if answer is not None and not isinstance(answer, Answer):
+                answer = asks[place](query, self.took) if prompt[place] else asks[place](query)
+                if answer is None:
+                    place += 1
+                    continue
+                if not isinstance(answer, Answer):
+                    if prompt[place]:
                         self._cancel = answer.cancel
                         return self._waited()
-                else:
-                    answer = asks[place](query)
                     if isinstance(answer, Deferred):
                         answer = self._await(answer)
                         if answer is self:
                             return self._waited()
-                if answer is None:
-                    place += 1
-                    continue
+                        if answer is None:
+                            place += 1
+                            continue
                 final = answer.final
             except Exception:
                 return course.broke(place, query)
