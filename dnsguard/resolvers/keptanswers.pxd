@@ -6,13 +6,15 @@ called without looking it up.
 
 cimport cython
 
+from dnsguard.caching.clears cimport RecentClears
 from dnsguard.query cimport QueryFacts
 from dnsguard.resolvers.cached cimport entryOf
 
 
 cdef class KeptAnswers:
     cdef public object _entries, _latestAnswer, _latestEntry, _now, _onDue, _policy, _rates
-    cdef public object _refresh, clears
+    cdef public object _refresh
+    cdef public RecentClears clears
     cdef public dict _firstDue
     cdef public long _expiredEntryTTL, _hits, _misses, _refused, _staleHits
     cdef public double _latestKept, _staleTTL
