@@ -23,6 +23,7 @@ __all__ = [
     "AnswerFailed",
     "ConfigError",
     "DNSGuardError",
+    "HelperError",
     "ListenError",
     "NameDenied",
     "NoUpstreams",
@@ -146,6 +147,18 @@ class StoreError(DNSGuardError):
 
     def __str__(self) -> str:
         return f"{self.store}: {self.reason}"
+
+
+class HelperError(DNSGuardError):
+    """
+    The other one of two processes that serve together said no, or nothing.
+
+    @ivar reason: Why, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class NameDenied(DNSGuardError, error.AuthoritativeDomainError):

@@ -6,14 +6,19 @@ What of logs, traces and profiles the control API works with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
 
 from dnsguard.assembly.metrics.parts import sibling
 from dnsguard.control.debugging import DebugFamily
 from dnsguard.control.errors import ErrorFamily
 from dnsguard.control.metrics import MetricsFamily
+from dnsguard.observers.exposition import Gathered
 from dnsguard.observers.trace import TraceEvent
+from dnsguard.processes.totals import addGathered
 from dnsguard.services.heapwatch import HeapWatch
 from dnsguard.services.pyspy import NativeSampler
 from dnsguard.services.reactorstate import reactorState
@@ -23,7 +28,14 @@ if TYPE_CHECKING:
     from dnsguard.assembly.guard import Guard
     from dnsguard.observers.trace import Tracer
 
-__all__ = ["Levels", "Tracing", "debugFamily", "errorFamily", "metricsFamily"]
+__all__ = [
+    "Levels",
+    "Tracing",
+    "WholeExposition",
+    "debugFamily",
+    "errorFamily",
+    "metricsFamily",
+]
 
 _errors = sibling("errors")
 _log = sibling("applog")
@@ -53,6 +65,8 @@ class Levels:
         service = _log(self._guard)
         if service is not None:
             service.setLevel(level)
+            self._guard.wishes = attrs.evolve(self._guard.wishes, level=level)
+            self._guard.tellHelpers()
 
 
 class Tracing:
@@ -64,8 +78,12 @@ class Tracing:
 
     words: Sequence[str] = tuple(event.value for event in TraceEvent)
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, changed: Callable[[], object] = lambda: None) -> None:
+        """
+        @param changed: Called when something else is traced.
+        """
         self._tracer = tracer
+        self._changed = changed
 
     def traced(self) -> list[str]:
         """
@@ -79,6 +97,33 @@ class Tracing:
         Trace these from now on, and nothing else.
         """
         self._tracer.trace(map(TraceEvent, events), clients, names)
+        self._changed()
+
+
+class WholeExposition:
+    """
+    What all processes of a server publish, as if they were one.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def gather(self) -> Deferred[Gathered]:
+        """
+        Read all numbers. Those of a process that takes too long are old.
+        """
+        exposition, helpers = self._guard.exposition, self._guard.helpers
+        if helpers is None:
+            return succeed(exposition.gather())
+        return helpers.counts().addCallback(
+            lambda others: addGathered(exposition.gather(), others)
+        )
+
+    def encode(self, accept: str, gathered: Gathered) -> tuple[bytes, str]:
+        """
+        See L{Exposition.encode <dnsguard.observers.exposition.Exposition.encode>}.
+        """
+        return self._guard.exposition.encode(accept, gathered)
 
 
 def errorFamily(guard: Guard) -> ErrorFamily:
@@ -90,14 +135,14 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer))
+    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer, guard.tellHelpers))
 
 
 def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:
     """
     Make the endpoint of metrics.
     """
-    return MetricsFamily(guard.exposition, inThread)
+    return MetricsFamily(WholeExposition(guard), inThread)
 
 
 def debugFamily(guard: Guard, inThread: Any) -> DebugFamily:
