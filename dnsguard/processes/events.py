@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,7 +67,7 @@ class EventCourier:
             self.dropped += 1
             return
         try:
-            line = eventAsJSON(event)
+            line = eventAsJSON(_plain(event))
         except Exception:  # Whatever stands in an event: the log can't fail.
             self.dropped += 1
             return
@@ -91,6 +92,18 @@ class EventCourier:
     def _handed(self, _: Any) -> None:
         self._handing = False
         self._look()
+
+
+def _plain(event: LogEvent) -> LogEvent:
+    """
+    Have words take the place of what only this process can say in words.
+    """
+    failure = event.get("log_failure")
+    if failure is None:
+        return event
+    told = copy(failure)
+    told.value = failure.getErrorMessage()
+    return {**event, "log_failure": told}
 
 
 def eventsIn(octets: bytes, number: int) -> list[LogEvent]:

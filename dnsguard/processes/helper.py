@@ -19,10 +19,9 @@ killed: thus no process answers by old rules for longer than that.
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -33,8 +32,9 @@ from twisted.python.failure import Failure
 from dnsguard.errors import HelperError
 from dnsguard.processes.counts import Counts
 from dnsguard.processes.orders import Orders
+from dnsguard.processes.run import Run, Stage, StandIn
 
-__all__ = ["HANG_SECONDS", "Helper", "Run", "Stage", "StandIn"]
+__all__ = ["HANG_SECONDS", "Helper"]
 
 START_SECONDS = 60.0
 """How long a helper may take until it is ready."""
@@ -54,69 +54,6 @@ LONGEST_PAUSE = 30.0
 
 STEADY_SECONDS = 60.0
 """One that served for as long as this is started again after the first pause."""
-
-
-class Run(Protocol):
-    """
-    A process that runs.
-    """
-
-    pid: int
-
-    @property
-    def alive(self) -> bool:
-        """
-        Can it be spoken to?
-        """
-
-    def call(
-        self,
-        name: str,
-        fields: dict[str, Any] | None = None,
-        payload: bytes = b"",
-        *,
-        seconds: float,
-    ) -> Deferred[Any]:
-        """
-        See L{dnsguard.processes.link.Link.call}.
-        """
-
-    def close(self) -> None:
-        """
-        Hang up, which is the end of it.
-        """
-
-    def kill(self) -> None:
-        """
-        End it now.
-        """
-
-
-class StandIn(Protocol):
-    """
-    Reads the sockets of a helper in the main process.
-    """
-
-    def begin(self) -> None:
-        """
-        Take requests.
-        """
-
-    def end(self) -> None:
-        """
-        Take no more; replies are still sent.
-        """
-
-
-class Stage(enum.Enum):
-    """
-    Where a helper is in its life.
-    """
-
-    AWAY = "away"
-    STARTING = "starting"
-    SERVING = "serving"
-    LEAVING = "leaving"
 
 
 @attrs.define(eq=False)

@@ -19,9 +19,10 @@ from twisted.logger import Logger
 from dnsguard.errors import HelperError
 from dnsguard.observers.exposition import Metric
 from dnsguard.processes.counts import Counts
-from dnsguard.processes.helper import HANG_SECONDS, Helper, Run, Stage
+from dnsguard.processes.helper import HANG_SECONDS, Helper
 from dnsguard.processes.link import Handler
 from dnsguard.processes.orders import Orders
+from dnsguard.processes.run import Run, Stage
 from dnsguard.processes.standin import SocketStandIn
 from dnsguard.processes.totals import addCounts
 

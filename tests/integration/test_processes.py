@@ -229,7 +229,9 @@ class ProcessesTests(TestCase):
             began = time.monotonic()
             work()
             changes.append((began, time.monotonic(), rCode))
-            time.sleep(0.3)
+            # More than were under way.
+            enough = len(flood.answers) + 200
+            self.assertTrue(until(lambda: len(flood.answers) > enough))
 
         def reload(blocked: bool) -> None:
             more = "  denylist: [changes.example.com]" if blocked else ""

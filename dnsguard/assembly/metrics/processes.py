@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from dnsguard.observers.exposition import Metric, Reading
-from dnsguard.processes.helper import Helper, Stage
+from dnsguard.processes.helper import Helper
+from dnsguard.processes.run import Stage
 
 __all__ = ["PROCESSES"]
 
