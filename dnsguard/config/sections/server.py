@@ -19,7 +19,15 @@ from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind
 from dnsguard.config.quantities import Duration, Integer, Size
 
-__all__ = ["AUTO", "MOST_PROCESSES", "Listen", "ListenAddress", "ListenProtocol", "ServerConfig"]
+__all__ = [
+    "AUTO",
+    "MOST_PROCESSES",
+    "Listen",
+    "ListenAddress",
+    "ListenProtocol",
+    "Processes",
+    "ServerConfig",
+]
 
 AUTO = 0
 """Stands for as many processes as the machine has CPUs for us."""
