@@ -28,7 +28,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.hot import TICKS, UPSTREAM, build  # noqa: E402
+from bench.hot import TICKS, build  # noqa: E402
 from tests.support.process import DNSGuardProcess, askUDP, freePort, request  # noqa: E402
 
 NAMES = 10_000
@@ -74,7 +74,9 @@ def memory(pid: int, file: str = "") -> dict[str, float]:
     return found
 
 
-def measure(tools: Path, folder: Path, lists: Path, count: int, seconds: float) -> None:
+def measure(
+    tools: Path, folder: Path, lists: Path, upstream: int, count: int, seconds: float
+) -> None:
     """
     Measure one number of processes.
     """
@@ -83,7 +85,7 @@ def measure(tools: Path, folder: Path, lists: Path, count: int, seconds: float) 
     process = DNSGuardProcess(
         folder,
         f"server: {{listen: ['127.0.0.1:{port}'], processes: {count}, reuse_port_listeners: 1}}\n"
-        f"data_directory: {lists.parent / 'data'}\nupstreams: ['127.0.0.1:{UPSTREAM}']\n"
+        f"data_directory: {lists.parent / 'data'}\nupstreams: ['127.0.0.1:{upstream}']\n"
         f"blocklists: {{sources: [{{name: listed, url: {lists}}}]}}\n"
         "cache: {lru_size: 100000}\n",
         port,
@@ -142,11 +144,12 @@ def main() -> None:
         lists = folder / "listed.txt"
         with lists.open("w") as file:
             file.writelines(f"ads{number}.example.org\n" for number in range(options.listed))
-        upstream = subprocess.Popen([str(folder / "responder"), "-p", str(UPSTREAM)])
+        port = freePort()
+        upstream = subprocess.Popen([str(folder / "responder"), "-p", str(port)])
         try:
             print(f"{os.cpu_count()} CPUs\nprocesses work   answers/s   lost  wrong  us CPU each")
             for count in options.processes:
-                measure(folder, folder / f"{count}", lists, count, options.seconds)
+                measure(folder, folder / f"{count}", lists, port, count, options.seconds)
         finally:
             upstream.terminate()
             upstream.wait()
