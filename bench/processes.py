@@ -80,7 +80,6 @@ def measure(
     """
     Measure one number of processes.
     """
-    folder.mkdir()
     port = freePort()
     process = DNSGuardProcess(
         folder,
@@ -149,7 +148,9 @@ def main() -> None:
         try:
             print(f"{os.cpu_count()} CPUs\nprocesses work   answers/s   lost  wrong  us CPU each")
             for count in options.processes:
-                measure(folder, folder / f"{count}", lists, port, count, options.seconds)
+                measure(
+                    folder, Path(tempfile.mkdtemp(dir=folder)), lists, port, count, options.seconds
+                )
         finally:
             upstream.terminate()
             upstream.wait()

@@ -71,17 +71,16 @@ def helperConfig(config: Config) -> Config:
     )
 
 
-def ordersFor(guard: Guard, revision: int, server: ServerConfig) -> Orders:
+def ordersFor(guard: Guard, revision: int, config: bytes) -> Orders:
     """
     Say what helpers are to go by now.
 
-    @param server: How they listen: while a configuration comes into force, its
-        listeners are there before the rest of it.
+    @param config: The configuration in force, for helpers, pickled.
     """
     rule = guard.observers.tracer.rule
     return Orders(
         revision,
-        pickle.dumps(helperConfig(attrs.evolve(guard.config, server=server))),
+        config,
         guard.blocklists.file,
         guard.blocklists.lists.number,
         guard.policies.current.pauses,
@@ -108,6 +107,8 @@ class ListeningTogether(Service):
         @param server: What the listeners were made by.
         """
         self._server = server
+        self._config: Config | None = None
+        self._octets = b""
         self.listeners = listeners
         self.helpers: HelperPool | None = None
         self._guard = guard
@@ -173,12 +174,24 @@ class ListeningTogether(Service):
         return HelperPool(
             outfits,
             lambda sockets, handlers, ended: launch(guard.reactor, sockets, handlers, ended),
-            lambda revision: ordersFor(guard, revision, self._server),
+            lambda revision: ordersFor(guard, revision, self._pickled(guard.config)),
             METRICS,
             guard.reactor,
             Desk(guard).handlers(),
             dnsguard.__version__,
         )
+
+    def _pickled(self, config: Config) -> bytes:
+        """
+        Give a configuration as octets: once for each, as it may be large. While
+        one comes into force, its listeners are there before the rest of it, and
+        helpers go by these.
+        """
+        if self._config is not config:
+            self._config = config
+            helpers = helperConfig(attrs.evolve(config, server=self._server))
+            self._octets = pickle.dumps(helpers)
+        return self._octets
 
     def _standInListener(self, bound: Any, address: Any) -> DatagramListener:
         """

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, TimeoutError, fail, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,6 +28,9 @@ __all__ = ["Handler", "Link", "Message"]
 
 MAX_PENDING = 64
 """Requests under way; more are refused."""
+
+GRACE = 0.25
+"""Seconds after a deadline in which what has come meanwhile is read."""
 
 Message: TypeAlias = tuple[dict[str, Any], bytes]
 """Fields, and octets that go with them."""
@@ -64,6 +67,7 @@ class Link(Protocol):
         self._lost = lost
         self._reader = FrameReader()
         self._pending: dict[int, Deferred[Message]] = {}
+        self._deadlines: dict[int, IDelayedCall] = {}
         self._number = 0
 
     def connectionMade(self) -> None:
@@ -93,11 +97,15 @@ class Link(Protocol):
             return fail(HelperError("too much is asked of the other process already"))
         self._number += 1
         number = self._number
-        waiting: Deferred[Message] = Deferred()
+
+        def forget(_: Deferred[Message]) -> None:
+            self._drop(number)
+
+        waiting: Deferred[Message] = Deferred(forget)
         self._pending[number] = waiting
+        self._deadlines[number] = self._clock.callLater(seconds, self._late, number)
         self._send({**(fields or {}), "ask": name, "number": number}, payload)
-        waiting.addTimeout(seconds, self._clock)
-        return waiting.addErrback(self._unanswered, number)
+        return waiting
 
     def close(self) -> None:
         """
@@ -110,11 +118,26 @@ class Link(Protocol):
         assert self.transport is not None
         self.transport.write(frame(fields, payload))
 
-    def _unanswered(self, reason: Failure, number: int) -> Failure:
-        self._pending.pop(number, None)
-        if reason.check(TimeoutError):
-            return Failure(HelperError("no reply in time"))
-        return reason
+    def _drop(self, number: int) -> Deferred[Message] | None:
+        """
+        Wait for a reply no more.
+        """
+        deadline = self._deadlines.pop(number, None)
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+        return self._pending.pop(number, None)
+
+    def _late(self, number: int) -> None:
+        """
+        A reply isn't there in time; or it is, and we are late ourselves, so
+        that nobody has read it yet.
+        """
+        self._deadlines[number] = self._clock.callLater(GRACE, self._giveUp, number)
+
+    def _giveUp(self, number: int) -> None:
+        waiting = self._drop(number)
+        if waiting is not None:
+            waiting.errback(HelperError("no reply in time"))
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -131,7 +154,7 @@ class Link(Protocol):
             self.close()
 
     def _answered(self, fields: dict[str, Any], payload: bytes) -> None:
-        waiting = self._pending.pop(fields["number"], None)
+        waiting = self._drop(fields["number"])
         if waiting is None:
             return  # It came too late.
         if "error" in fields:
@@ -170,7 +193,8 @@ class Link(Protocol):
         Tell all who wait that there is nothing to wait for.
         """
         self.alive = False
-        pending, self._pending = self._pending, {}
-        for waiting in pending.values():
+        for number in list(self._pending):
+            waiting = self._drop(number)
+            assert waiting is not None
             waiting.errback(HelperError("the other process has gone"))
         self._lost()

@@ -159,10 +159,11 @@ def launch(
             files: dict[int, int | str] = {0: nothing.fileno(), 1: "r", 2: "r"}
             files[LINK] = theirs.fileno()
             files.update((FIRST_SOCKET + at, each.fileno()) for at, each in enumerate(sockets))
+            # -P: the code that runs here, whatever the current folder has in it.
             reactor.spawnProcess(
                 process,
                 sys.executable,
-                [sys.executable, "-m", MODULE],
+                [sys.executable, "-P", "-m", MODULE],
                 env=_environment(),
                 childFDs=files,
             )

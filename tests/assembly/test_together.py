@@ -92,19 +92,31 @@ class OrdersTests(TogetherCase):
         Orders are what holds, what somebody set by hand included.
         """
         guard = self.guard
-        orders = ordersFor(guard, 5, guard.config.server)
+        orders = ordersFor(guard, 5, pickle.dumps(helperConfig(guard.config)))
         self.assertEqual((orders.revision, orders.lists, orders.level), (5, "", "info"))
         self.assertEqual(pickle.loads(orders.config), helperConfig(guard.config))
         guard.policies.publish(guard.policies.current.paused(guard.now() + 60, guard.now()))
         guard.wishes = attrs.evolve(guard.wishes, level="debug", maxKeys=7)
         guard.observers.tracer.trace([TraceEvent.QUERY_RESOLUTION], [pack("192.0.2.1")])
-        orders = ordersFor(guard, 6, guard.config.server)
+        orders = ordersFor(guard, 6, b"")
         self.assertEqual(list(orders.pauses), [""])
         self.assertEqual((orders.level, orders.maxKeys), ("debug", 7))
         self.assertEqual(orders.traced.clients, (pack("192.0.2.1"),))
-        # The same configuration is the same octets: nobody goes over to it anew.
-        again = ordersFor(guard, 7, guard.config.server)
-        self.assertEqual(again.config, orders.config)
+
+    def test_pickled(self) -> None:
+        """
+        The same configuration is the same octets, so that nobody goes over to
+        it anew; how it is listened is what is listened by.
+        """
+        listening: Any = self.guard.listeners.inner
+        config = self.guard.config
+        octets = listening._pickled(config)
+        self.assertIs(listening._pickled(config), octets)
+        self.assertEqual(pickle.loads(octets), helperConfig(config))
+        server = attrs.evolve(config.server, maxInFlight=5)
+        other = attrs.evolve(config, server=server, hostsFiles=("/etc/hosts",))
+        found = pickle.loads(listening._pickled(other))
+        self.assertEqual((found.server, found.hostsFiles), (config.server, ("/etc/hosts",)))
 
     def test_toldOfChanges(self) -> None:
         """
@@ -242,6 +254,7 @@ class HelperServerTests(TogetherCase):
     def setUp(self) -> None:
         super().setUp()
         self.levels: list[str] = []
+        self.listening: Any = self.guard.listeners.inner
         self.reactor: Any = PromptMemoryReactor()
         self.revision = 1
         self.bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -263,7 +276,8 @@ class HelperServerTests(TogetherCase):
         What the main server says.
         """
         self.revision += 1
-        return ordersFor(self.guard, self.revision, self.guard.config.server)
+        config = self.listening._pickled(self.guard.config)
+        return ordersFor(self.guard, self.revision, config)
 
     def follow(self) -> None:
         """

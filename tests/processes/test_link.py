@@ -9,13 +9,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import HelperError
-from dnsguard.processes.link import MAX_PENDING, Link
+from dnsguard.processes.link import GRACE, MAX_PENDING, Link
 from dnsguard.querystore.frames import frame
 
 
@@ -118,6 +118,7 @@ class LinkTests(SynchronousTestCase):
         reply = self.left.call("wait", seconds=2)
         self.pass_()
         self.clock.advance(2)
+        self.clock.advance(GRACE)
         self.failureResultOf(reply, HelperError)
         self.later.callback(None)
         self.pass_()
@@ -126,13 +127,34 @@ class LinkTests(SynchronousTestCase):
         self.successResultOf(again)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_lateOurselves(self) -> None:
+        """
+        A reply that was there in time is one, though it is read after the
+        deadline: whoever asked may have slept.
+        """
+        reply = self.left.call("nothing", seconds=2)
+        self.clock.advance(60)
+        self.pass_()
+        self.successResultOf(reply)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """
+        Whoever doesn't want to know any more isn't told.
+        """
+        reply = self.left.call("nothing", seconds=2)
+        reply.cancel()
+        self.failureResultOf(reply, CancelledError)
+        self.pass_()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_bounded(self) -> None:
         """
         Of a process that doesn't reply only so much is asked.
         """
         waiting = [self.left.call("wait", seconds=5) for _ in range(MAX_PENDING)]
         self.failureResultOf(self.left.call("wait", seconds=5), HelperError)
-        self.clock.advance(5)
+        self.clock.pump([5, GRACE])
         for reply in waiting:
             self.failureResultOf(reply, HelperError)
 
