@@ -156,6 +156,14 @@ class ListeningTogether(Service):
         past = [SimpleNamespace(**self._past)] if self._past else []
         return [*self.listeners.datagramCounters, *standIns, *past]
 
+    @property
+    def udpSockets(self) -> int:
+        """
+        How many UDP sockets this process reads.
+        """
+        standIns = 0 if self.helpers is None else self.helpers.standInSockets()
+        return self.listeners.udpSockets + standIns
+
     def getHosts(self) -> Any:
         """
         See L{ListenerService.getHosts}.

@@ -245,6 +245,12 @@ class HelperPool(Service):
         """
         return sum((helper.ends for helper in self.helpers), Counter())
 
+    def standInSockets(self) -> int:
+        """
+        How many sockets are read in place of helpers.
+        """
+        return sum(outfit.standIn.reading for outfit in self._outfits)
+
     def standInCounters(self) -> list[Any]:
         """
         The counters of the sockets that are read in place of helpers.

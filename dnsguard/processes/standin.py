@@ -96,6 +96,13 @@ class SocketStandIn:
         self._draining: dict[Any, IDelayedCall] = {}
 
     @property
+    def reading(self) -> int:
+        """
+        How many sockets are read.
+        """
+        return len(self._reading)
+
+    @property
     def listeners(self) -> list[Any]:
         return [*self._reading, *self._draining]
 

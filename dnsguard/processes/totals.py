@@ -34,6 +34,8 @@ _OWN = frozenset(
         "dns_querystore_recorded_total",
         "dns_refresh_last_sweep_count",
         "dnsguard_build_info",
+        # Each process hears of each, as each has a connection of its own.
+        "dnsguard_cache_clearings_heard_total",
         "dnsguard_redis_up",
         "dnsguard_request_log_lines_total",
         "dnsguard_upstream_up",

@@ -275,6 +275,13 @@ class ListenerService(Service):
         return [listener.counters for listener in self._datagrams]
 
     @property
+    def udpSockets(self) -> int:
+        """
+        How many UDP sockets are read.
+        """
+        return len(self._datagrams)
+
+    @property
     def streamCounters(self) -> StreamCounters | None:
         """
         The counters of TCP connections.

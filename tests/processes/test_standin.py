@@ -102,8 +102,9 @@ class StandInTests(SynchronousTestCase):
         self.standIn.begin()
         self.standIn.begin()
         (listener,) = self.made
-        self.assertEqual(listener.said, ["start"])
+        self.assertEqual((listener.said, self.standIn.reading), (["start"], 1))
         self.standIn.end()
+        self.assertEqual(self.standIn.reading, 0)
         self.assertEqual(listener.said, ["start", "stop"])
         self.assertEqual(self.standIn.listeners, [listener])
         self.clock.advance(DRAIN_SECONDS)

@@ -23,6 +23,7 @@ __all__ = ["PROCESSES"]
 
 _QUERIES = "dnsguard_queries_total"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def _helpers(guard: Any) -> tuple[Helper, ...]:
@@ -61,6 +62,18 @@ def _memory(guard: Any) -> Reading:
         except (OSError, ValueError, IndexError):
             continue  # It has just ended.
         yield (str(number),), pages * _PAGE
+
+
+def _cpu(guard: Any) -> Reading:
+    if guard.helpers is None:
+        return
+    for number, pid in _pids(guard):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+        except (OSError, ValueError, IndexError):
+            continue  # It has just ended.
+        yield (str(number),), ticks / _TICKS
 
 
 def _pids(guard: Any) -> Iterator[tuple[int, int]]:
@@ -110,6 +123,12 @@ PROCESSES = (
         "dnsguard_process_resident_bytes",
         "Memory of each process, pages included that all of them share, such as block lists.",
         _memory,
+        ("process",),
+    ),
+    Metric.counter(
+        "dnsguard_process_cpu_seconds_total",
+        "Processor time of each process, of the one that runs now.",
+        _cpu,
         ("process",),
     ),
     Metric.counter(

@@ -104,6 +104,8 @@ class ProcessMetricsTests(SynchronousTestCase):
         }
         self.assertEqual({key: samples[key] for key in expected}, expected)
         self.assertGreater(samples["dnsguard_process_resident_bytes", ("1",)], 1 << 20)
+        self.assertGreater(samples["dnsguard_process_cpu_seconds_total", ("0",)], 0)
+        self.assertNotIn(("dnsguard_process_cpu_seconds_total", ("2",)), samples)
 
     def test_alone(self) -> None:
         """
