@@ -99,12 +99,15 @@ class ProcessesTests(TestCase):
         self.assertTrue(until(lambda: self.rCode("ads7.example") == dns.ENAME))
         return process
 
-    def begin(self, config: Callable[[], str]) -> DNSGuardProcess:
+    def begin(self, config: Callable[[], str], pure: bool = False) -> DNSGuardProcess:
         """
         Start, elsewhere if somebody has taken the port meanwhile.
+
+        @param pure: Without compiled modules.
         """
+        environment = {"DNSGUARD_PURE_PYTHON": "1" if pure else "0"}
         while True:
-            process = DNSGuardProcess(self.folder, config(), self.port)
+            process = DNSGuardProcess(self.folder, config(), self.port, environment)
             self.addCleanup(process.stop)
             try:
                 process.waitUntilAnswering()
@@ -372,6 +375,41 @@ class ProcessesTests(TestCase):
         self.assertEqual(numbers["dnsguard_process_up", ("1",)], 1)
         self.assertGreater(self.total("dnsguard_queries_total"), before)
         self.assertIn("helper process 1 has ended", process.output())
+
+    def test_wildcards(self) -> None:
+        """
+        On every address, with several sockets each, compiled or not, answers
+        come from the address that was asked: also while the main process answers
+        for a helper that has died.
+        """
+        for pure in (False, True):
+            process = self.begin(
+                lambda: self.config(threads=2).replace(
+                    f"'127.0.0.1:{self.port}'", f"'0.0.0.0:{self.port}', '[::]:{self.port}'", 1
+                ),
+                pure,
+            )
+            self.assertTrue(until(lambda: "2 of 2 processes serve" in self.ready()))
+            self.askEverywhere()
+            (helper,) = self.helpers(process)
+            os.kill(helper, signal.SIGKILL)
+            self.assertTrue(until(lambda: "helper process 1 has ended" in process.output()))  # noqa: B023
+            self.askEverywhere()
+            self.assertTrue(until(lambda: "2 of 2 processes serve" in self.ready()))
+            self.askEverywhere()
+            self.assertEqual(process.stop(), -signal.SIGTERM)
+
+    def askEverywhere(self) -> None:
+        """
+        Ask by all addresses, from many ports.
+        """
+        for address in ("127.0.0.1", "127.0.0.7", "::1"):
+            for number in range(30):
+                # Connected sockets take nothing from another address.
+                reply = askUDP(self.port, request(f"host{number}.example.com"), host=address)
+                self.assertEqual(scan(reply).rCode, dns.OK)
+            for _ in range(4):
+                askTCP(self.port, request("www.example.com"), host=address)
 
     def test_mainProcessIsKilled(self) -> None:
         """
