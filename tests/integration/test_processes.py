@@ -23,6 +23,7 @@ from twisted.trial.unittest import TestCase
 from dnsguard.wire.layout import scan
 from tests.support.flood import Flood
 from tests.support.process import DNSGuardProcess, askTCP, askUDP, freePort, request
+from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
 duckdb: Any
@@ -472,6 +473,34 @@ class ProcessesTests(TestCase):
             reply = askUDP(self.port, request("www.example.com"))
             self.assertEqual(reply[-4:], bytes([192, 0, 2, 77]))
         self.assertGreater(len(self.upstream.names), before)
+
+    @unittest.skipIf(MISSING, MISSING)
+    def test_redisIsShared(self) -> None:
+        """
+        What one process has put into Redis, the others find there; clearing
+        clears both.
+        """
+        folder = self.folder / "redis"
+        folder.mkdir()
+        server = RedisServer(folder, {"unixsocket": "s"})
+        self.addCleanup(server.stop)
+        server.start()
+        self.start(f"cache: {{redis: {{unix_socket: '{folder}/s'}}}}", processes=3)
+
+        def kept() -> bool:
+            return bool(json.loads(self.api("GET", "/cache/stats")).get("redis_keys"))
+
+        def askAll() -> set[bytes]:
+            message = request("shared.example.com")
+            return {askUDP(self.port, message)[-4:] for _ in range(60)}
+
+        self.rCode("shared.example.com")
+        self.assertTrue(until(kept))
+        self.assertEqual(askAll(), {bytes([192, 0, 2, 99])})
+        self.assertEqual(self.upstream.names.count("shared.example.com"), 1)
+        self.upstream.lastOctet = 77
+        self.api("POST", "/cache/clear")
+        self.assertEqual(askAll(), {bytes([192, 0, 2, 77])})
 
     def test_listenElsewhere(self) -> None:
         """
