@@ -50,7 +50,7 @@ from dnsguard.interfaces import IAnswerStore, IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
-from dnsguard.processes.pool import HelperPool
+from dnsguard.processes.pool import HelperPool, Past
 from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.factory import GuardServerFactory
@@ -92,6 +92,7 @@ class Guard(MultiService):
     @ivar upstreams: Makes upstreams.
     @ivar listeners: What listens, once there is something to filter by.
     @ivar role: What of it depends on whether it serves alone.
+    @ivar past: What helper processes counted that have ended.
     @ivar wishes: What somebody set by hand, until the next reload.
     @ivar observers: Those who are told of queries.
     @ivar lag: Measures how late the reactor is.
@@ -121,6 +122,7 @@ class Guard(MultiService):
         self.reactor = reactor
         self.now = now
         self.wishes = Wishes()
+        self.past = Past()
         self.role = role
         self._changing = DeferredLock()
 

@@ -114,7 +114,9 @@ class WholeExposition:
         """
         exposition, helpers = self._guard.exposition, self._guard.helpers
         if helpers is None:
-            return succeed(exposition.gather())
+            past = self._guard.past.counts
+            gathered = exposition.gather()
+            return succeed(addGathered(gathered, [past]) if past.samples else gathered)
         return helpers.counts().addCallback(
             lambda others: addGathered(exposition.gather(), others)
         )

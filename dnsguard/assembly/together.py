@@ -187,6 +187,7 @@ class ListeningTogether(Service):
             guard.reactor,
             Desk(guard).handlers(),
             dnsguard.__version__,
+            guard.past,
         )
 
     def _pickled(self, config: Config) -> bytes:

@@ -87,19 +87,21 @@ class Helper:
         launch: Callable[[Helper], Run],
         standIn: StandIn,
         orders: Callable[[], Orders],
-        bury: Callable[[Counts], object] = lambda counts: None,
+        bury: Callable[[Counts], object],
+        ends: Counter[str],
     ) -> None:
         """
         @param launch: Starts a process; raises L{OSError} if it can't. L{ended}
             is called when it has ended.
         @param orders: Gives what holds now.
         @param bury: Told what a process counted that has ended.
+        @param ends: See the attribute; all helpers may have one.
         """
         self.number = number
         self.stage = Stage.AWAY
         self.run: Run | None = None
         self.starts = 0
-        self.ends: Counter[str] = Counter()
+        self.ends = ends
         self.counts = Counts()
         self._clock = clock
         self._launch = launch

@@ -26,7 +26,7 @@ from dnsguard.processes.run import Run, Stage
 from dnsguard.processes.standin import SocketStandIn
 from dnsguard.processes.totals import addCounts
 
-__all__ = ["HelperPool", "Launch", "Outfit"]
+__all__ = ["HelperPool", "Launch", "Outfit", "Past"]
 
 SCRAPE_SECONDS = 1.0
 """How long who wants to see numbers waits for helpers; then the last ones do."""
@@ -56,15 +56,36 @@ class Outfit:
         return [[address.host, address.port] for address, _ in self.sockets]
 
 
+class Past:
+    """
+    What processes that have ended leave behind; it outlives a pool, as a counter
+    must never fall.
+
+    @ivar counts: What they counted, as far as it only grows.
+    @ivar queries: By the number of a helper: queries answered.
+    @ivar ends: By why: helpers that ended without being told to.
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.queries: Counter[int] = Counter()
+        self.ends: Counter[str] = Counter()
+
+    def bury(self, metrics: Sequence[Metric], number: int, counts: Counts) -> None:
+        """
+        Add what one counted.
+        """
+        self.queries[number] += int(counts.total(QUERIES))
+        self.counts = addCounts(metrics, self.counts, counts.growing(metrics))
+
+
 class HelperPool(Service):
     """
     Runs helper processes, and speaks to all of them.
 
     @ivar helpers: The helpers.
     @ivar metrics: What is counted.
-    @ivar buried: What those counted that have ended, as far as it only grows.
-    @ivar past: By a helper's number: queries answered by processes that have
-        ended.
+    @ivar past: What those counted that have ended.
     @ivar lateCounts: How often numbers were shown that weren't new, because a
         helper took too long.
     """
@@ -80,6 +101,7 @@ class HelperPool(Service):
         clock: IReactorTime,
         handlers: Mapping[str, Callable[[int, dict[str, Any], bytes], Any]],
         version: str,
+        past: Past,
     ) -> None:
         """
         @param outfits: One for each helper.
@@ -88,11 +110,11 @@ class HelperPool(Service):
             knows; called with the number of the helper first.
         @param version: What helpers must be, too: the code on disk may be newer
             than the one that runs.
+        @param past: What those counted that ended before.
         """
         self.setName("helpers")
         self.metrics = tuple(metrics)
-        self.buried = Counts()
-        self.past: Counter[int] = Counter()
+        self.past = past
         self.lateCounts = 0
         self._outfits = tuple(outfits)
         self._launch = launch
@@ -109,7 +131,8 @@ class HelperPool(Service):
                 self._start,
                 outfit.standIn,
                 self._current,
-                partial(self._bury, number),
+                partial(past.bury, self.metrics, number),
+                past.ends,
             )
             for number, outfit in enumerate(self._outfits, 1)
         )
@@ -158,10 +181,6 @@ class HelperPool(Service):
         told, payload = helper.hello().encode()
         return {**told, "sockets": outfit.describe()}, payload
 
-    def _bury(self, number: int, counts: Counts) -> None:
-        self.past[number] += int(counts.total(QUERIES))
-        self.buried = addCounts(self.metrics, self.buried, counts.growing(self.metrics))
-
     # What holds.
 
     def _current(self) -> Orders:
@@ -207,7 +226,7 @@ class HelperPool(Service):
 
         def told(results: Any) -> list[Counts]:
             self.lateCounts += not all(inTime for inTime, _ in results)
-            return [self.buried, *(helper.counts for helper in self.helpers)]
+            return [self.past.counts, *(helper.counts for helper in self.helpers)]
 
         return asked.addCallback(told)
 
@@ -238,12 +257,6 @@ class HelperPool(Service):
         return cleared
 
     # Numbers about them.
-
-    def ends(self) -> Counter[str]:
-        """
-        Count the helpers that ended without being told to, by why.
-        """
-        return sum((helper.ends for helper in self.helpers), Counter())
 
     def standInSockets(self) -> int:
         """

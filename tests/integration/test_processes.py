@@ -505,7 +505,7 @@ class ProcessesTests(TestCase):
     def test_listenElsewhere(self) -> None:
         """
         A reload that changes where, or in how many processes, is listened ends
-        the helpers and starts others.
+        the helpers and starts others. What was counted stays counted.
         """
         process = self.start()
         (helper,) = self.helpers(process)
@@ -519,9 +519,11 @@ class ProcessesTests(TestCase):
         self.assertEqual(len(self.helpers(process)), 2)
         for _ in range(40):
             self.assertEqual(self.rCode("ads7.example"), dns.ENAME)
+        total = self.total("dnsguard_queries_total")
         process.config.write_text(self.config(processes=1))
         self.api("POST", "/api/v1/reload")
         self.assertEqual(self.helpers(process), [])
+        self.assertGreaterEqual(self.total("dnsguard_queries_total"), total)
         self.assertEqual(self.rCode("ads7.example"), dns.ENAME)
 
     def test_helperThatCannotStart(self) -> None:

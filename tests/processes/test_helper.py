@@ -5,6 +5,7 @@ Tests for L{dnsguard.processes.helper}, without processes.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -125,6 +126,7 @@ class HelperTests(SynchronousTestCase):
             self.standIn,
             lambda: Orders(self.revision, b"config"),
             lambda counts: self.buried.append(counts.total("dnsguard_queries_total")),
+            Counter(),
         )
 
     def launch(self, helper: Helper) -> FakeRun:

@@ -15,7 +15,7 @@ from dnsguard.errors import HelperError
 from dnsguard.observers.exposition import Metric
 from dnsguard.processes.link import Handler
 from dnsguard.processes.orders import Orders
-from dnsguard.processes.pool import SCRAPE_SECONDS, HelperPool, Outfit
+from dnsguard.processes.pool import SCRAPE_SECONDS, HelperPool, Outfit, Past
 from dnsguard.processes.run import Stage
 from dnsguard.processes.standin import SocketStandIn
 from dnsguard.server.address import ListenAddress
@@ -48,6 +48,7 @@ class PoolTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.past = Past()
         self.runs: list[FakeRun] = []
         self.handlers: list[Mapping[str, Handler]] = []
         self.ended: list[Callable[[], object]] = []
@@ -64,6 +65,7 @@ class PoolTests(SynchronousTestCase):
             self.clock,
             {"rows": lambda number, fields, payload: self.asked.append((number, payload))},
             "1.0",
+            self.past,
         )
         self.pool.startService()
 
@@ -134,7 +136,7 @@ class PoolTests(SynchronousTestCase):
         self.ended[1]()
         self.successResultOf(settled)
         self.assertEqual(self.made, [1, 2])
-        self.assertEqual(self.pool.ends(), {"disobedient": 1})
+        self.assertEqual(self.past.ends, {"disobedient": 1})
         self.assertEqual([helper.number for helper in self.pool.serving()], [1])
 
     def test_counts(self) -> None:
@@ -151,7 +153,7 @@ class PoolTests(SynchronousTestCase):
         counts = self.pool.counts()
         self.runs[1].reply("count", ({}, counted(8)))
         totals = [each.total(QUERIES.name) for each in self.successResultOf(counts)]
-        self.assertEqual((totals, self.pool.past[1]), ([5, 0, 8], 5))
+        self.assertEqual((totals, self.past.queries[1]), ([5, 0, 8], 5))
 
     def test_lateCounts(self) -> None:
         """
@@ -201,7 +203,7 @@ class PoolTests(SynchronousTestCase):
         self.successResultOf(stopped)
         closed = [outfit.standIn.closed for outfit in self.outfits]  # type: ignore[attr-defined]
         self.assertEqual(closed, [True, True])
-        self.assertEqual(self.pool.buried.total(QUERIES.name), 4)
+        self.assertEqual(self.past.counts.total(QUERIES.name), 4)
         self.assertEqual({helper.stage for helper in self.pool.helpers}, {Stage.AWAY})
         self.pool.changed()
         self.successResultOf(self.pool.settled())

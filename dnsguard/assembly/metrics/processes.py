@@ -44,13 +44,12 @@ def _queries(guard: Any) -> Reading:
         own = sum(chained + replayed for _, chained, replayed in guard.observers.metrics.queries())
         yield ("0",), own
     for helper in helpers:
-        past = guard.helpers.past[helper.number]
+        past = guard.past.queries[helper.number]
         yield (str(helper.number),), past + helper.counts.total(_QUERIES)
 
 
 def _ends(guard: Any) -> Reading:
-    if guard.helpers is not None:
-        yield from (((reason,), count) for reason, count in sorted(guard.helpers.ends().items()))
+    yield from (((reason,), count) for reason, count in sorted(guard.past.ends.items()))
 
 
 def _memory(guard: Any) -> Reading:

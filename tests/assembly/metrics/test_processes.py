@@ -7,7 +7,6 @@ processes.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +22,9 @@ from tests.support.events import eventOf
 from tests.support.guard import makeGuard
 
 LABELS = ("upstream", "udp", "A", "NOERROR")
+
+
+BURIED = Counts({"dnsguard_queries_total": (Sample(LABELS, 10),)})
 
 
 class FakePool:
@@ -42,21 +44,13 @@ class FakePool:
             ),
             SimpleNamespace(number=2, stage=Stage.AWAY, starts=1, counts=Counts(), run=None),
         )
-        self.past = Counter({1: 10})
         self.lateCounts = 1
-
-    def ends(self) -> Counter[str]:
-        """
-        Why they ended.
-        """
-        return Counter({"silent": 1})
 
     def counts(self) -> Deferred[list[Counts]]:
         """
         What they counted.
         """
-        buried = Counts({"dnsguard_queries_total": (Sample(LABELS, 10),)})
-        return succeed([buried, *(helper.counts for helper in self.helpers)])
+        return succeed([BURIED, *(helper.counts for helper in self.helpers)])
 
 
 class ProcessMetricsTests(SynchronousTestCase):
@@ -87,6 +81,8 @@ class ProcessMetricsTests(SynchronousTestCase):
         guard.observers.metrics.queryAnswered(eventOf())
         listening: Any = guard.listeners.inner
         listening.helpers = FakePool()
+        guard.past.queries[1] = 10
+        guard.past.ends["silent"] = 1
         samples = self.samples(guard)
         self.assertEqual(
             sum(value for (name, _), value in samples.items() if name == "dnsguard_queries_total"),
@@ -106,6 +102,16 @@ class ProcessMetricsTests(SynchronousTestCase):
         self.assertGreater(samples["dnsguard_process_resident_bytes", ("1",)], 1 << 20)
         self.assertGreater(samples["dnsguard_process_cpu_seconds_total", ("0",)], 0)
         self.assertNotIn(("dnsguard_process_cpu_seconds_total", ("2",)), samples)
+
+    def test_noneAnyMore(self) -> None:
+        """
+        What helpers counted stays counted when there are to be none any more.
+        """
+        guard = makeGuard(self.mktemp())
+        guard.past.counts = BURIED
+        samples = self.samples(guard)
+        (key,) = (key for key in samples if key[0] == "dnsguard_queries_total")
+        self.assertEqual(samples[key], 10)
 
     def test_alone(self) -> None:
         """
