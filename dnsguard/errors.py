@@ -23,6 +23,7 @@ __all__ = [
     "AnswerFailed",
     "ConfigError",
     "DNSGuardError",
+    "HelperError",
     "ListenError",
     "NameDenied",
     "PolicyError",
@@ -127,6 +128,18 @@ class StoreError(DNSGuardError):
 
     def __str__(self) -> str:
         return f"{self.store}: {self.reason}"
+
+
+class HelperError(DNSGuardError):
+    """
+    The other one of two processes that serve together said no, or nothing.
+
+    @ivar reason: Why, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class NameDenied(DNSGuardError, error.AuthoritativeDomainError):

@@ -208,7 +208,7 @@ def families(room: _Room) -> Iterator[Family]:
     )
     yield ReloadFamily(room.attempt, guard.refreshLists)
     yield BlocklistFamily(guard.blocklists, guard.policies, lambda: _listSettings(guard.config))
-    yield PauseFamily(guard.policies, room.now)
+    yield PauseFamily(guard.policies, room.now, guard.whenFollowed)
     yield ExplainFamily(guard.policies, guard.blocklists)
     yield CacheFamily(GuardCaches(guard), reactor)
     yield UpstreamFamily(
@@ -260,6 +260,13 @@ def dependencies(guard: Guard, now: float) -> Iterator[Dependency]:
         False,
         f"{len(statuses)} sources: {missing} missing, {waiting} not fetched yet, {old} old",
     )
+    if guard.helpers is not None:
+        serving = 1 + sum(1 for _ in guard.helpers.serving())
+        wanted = 1 + len(guard.helpers.helpers)
+        # Queries are answered in place of those that aren't there.
+        yield Dependency(
+            "processes", serving == wanted, False, f"{serving} of {wanted} processes serve"
+        )
     if guard.queryStore is not None:
         counters = guard.queryStore.flush.counters()
         waiting = counters["waiting_rows"] + counters["spooled_rows"]

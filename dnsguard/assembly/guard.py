@@ -16,42 +16,44 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
+from twisted.internet.defer import (
+    Deferred,
+    DeferredLock,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dnsguard.assembly.chain import Chain, makeChain
-from dnsguard.assembly.control import controlSettings, makeControl
-from dnsguard.assembly.listeners import (
-    makeListeners,
-    makeReplayStore,
-    replayBounds,
-    serverLimits,
-    streamLimits,
-)
-from dnsguard.assembly.lists import blocklistSettings, listSources, makeBlocklists
+from dnsguard.assembly.changes import Changes
+from dnsguard.assembly.control import makeControl
+from dnsguard.assembly.listeners import makeReplayStore, serverLimits, streamLimits
 from dnsguard.assembly.metrics import makeExposition
 from dnsguard.assembly.notes import Notes
 from dnsguard.assembly.observers import Observers
 from dnsguard.assembly.problems import problemsOf
-from dnsguard.assembly.querystore import QueryStore, exclusion
-from dnsguard.assembly.redis import Redis, changedRedis, makeRedis
+from dnsguard.assembly.querystore import QueryStore
+from dnsguard.assembly.redis import makeRedis
 from dnsguard.assembly.refreshing import Caches
+from dnsguard.assembly.role import MainRole
 from dnsguard.assembly.rules import makePolicy
-from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
+from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet
+from dnsguard.assembly.wishes import Wishes
 from dnsguard.config.model import Config
 from dnsguard.control.service import ControlService
-from dnsguard.errors import ListenError, PolicyError
+from dnsguard.errors import PolicyError
 from dnsguard.interfaces import IAnswerStore, IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
+from dnsguard.processes.pool import HelperPool, Past
 from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.factory import GuardServerFactory
-from dnsguard.server.listeners import ListenerService
 from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.collector import CollectorService, undisturbed
 from dnsguard.services.gate import GateService
@@ -87,6 +89,12 @@ class Guard(MultiService):
     @ivar notes: What is written down of queries.
     @ivar rebuilds: How often a policy was made anew, and published.
     @ivar reactor: The reactor.
+    @ivar now: Gives the seconds since the epoch.
+    @ivar upstreams: Makes upstreams.
+    @ivar listeners: What listens, once there is something to filter by.
+    @ivar role: What of it depends on whether it serves alone.
+    @ivar past: What helper processes counted that have ended.
+    @ivar wishes: What somebody set by hand, until the next reload.
     @ivar observers: Those who are told of queries.
     @ivar lag: Measures how late the reactor is.
     @ivar exposition: All that is published of the server.
@@ -94,27 +102,39 @@ class Guard(MultiService):
 
     log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        now: Callable[[], float] = time.time,
+        role: Any = MainRole(),  # noqa: B008
+    ) -> None:
         """
         @param now: Seconds since the epoch.
+        @param role: What of it depends on whether it serves alone: a
+            L{MainRole}, or a L{HelperRole
+            <dnsguard.assembly.helper.HelperRole>}.
         @raise PolicyError: The configuration can't be put into force.
         """
         super().__init__()
         self.setName("dnsguard")
         self.config = config
         self.rebuilds = 0
-        self.reactor = self._reactor = reactor
-        self._now = now
+        self.reactor = reactor
+        self.now = now
+        self.wishes = Wishes()
+        self.past = Past()
+        self.role = role
         self._changing = DeferredLock()
 
-        self.blocklists = makeBlocklists(config, reactor, self._listsChanged, now)
+        self.blocklists = role.lists(config, reactor, self._listsChanged, now)
         policy, rejected = makePolicy(config, self.blocklists.lists.domains, now())
         self._complain(rejected)
         self.policies = Policies(policy, failed=self._subscriberFailed)
 
-        self._upstreams = upstreamFactory(config, reactor)
+        self.upstreams = upstreamFactory(config, reactor)
         self.forwarder = ForwardingResolver(
-            upstreamSet(config, self._upstreams),
+            upstreamSet(config, self.upstreams),
             clock=reactor,
             timeout=config.network.upstreamTimeout,
         )
@@ -122,10 +142,11 @@ class Guard(MultiService):
         self.replay: IReplayStore = makeReplayStore(config)
         self.replay.adopt(self.policies.current)
         self.policies.subscribe(self.replay.adopt)
+        self.policies.subscribe(lambda policy: self.tellHelpers())
         self.caches = Caches(
-            config, self.forwarder, reactor, now, replay=self.replay, store=self._store
+            config, self.forwarder, reactor, now, replay=self.replay, store=self.store
         )
-        self.chain = self._makeChain(config)
+        self.chain = self.makeChain(config)
         self.server = GuardServerFactory(
             resolver=self.chain.resolver,
             policies=self.policies,
@@ -143,7 +164,7 @@ class Guard(MultiService):
         self.exposition = makeExposition(self)
         self.lag = ReactorLagService(reactor)
         self.lag.setServiceParent(self)
-        self.notes = Notes(config, reactor, self.observers, self.policies, now)
+        self.notes: Notes = role.notes(self, config, now)
         self.notes.setServiceParent(self)
         self.observers.configure(config)
         if self.redis is not None:
@@ -155,19 +176,22 @@ class Guard(MultiService):
         )
         self.blocklists.setServiceParent(self)
         self.caches.setServiceParent(self)
-        self.listeners = self._gated(makeListeners(config, reactor, self.server, self.replay))
+        self.listeners = self.gatedListeners(config)
         self.listeners.setServiceParent(self)
         self.control: ControlService | None = None
-        self._serveControl(config)
+        self.serveControl(config)
 
     # What is put together once, and again when it changes.
 
-    def _gated(self, listeners: ListenerService) -> GateService:
+    def gatedListeners(self, config: Config) -> GateService:
+        """
+        Make what listens, once there is something to filter by.
+        """
         gate = GateService(
-            listeners,
+            self.role.listeners(self, config),
             self._whenListed,
             LIST_PATIENCE,
-            self._reactor,
+            self.reactor,
             self._cannotListen,
         )
         gate.setName("listeners")
@@ -193,22 +217,28 @@ class Guard(MultiService):
         what happens to sockets that were bound.
         """
         self.log.critical("{reason}", reason=reason.getErrorMessage())
-        self._reactor.stop()
+        self.reactor.stop()
 
     def _redisMissing(self, reason: str) -> None:
         """
         End the process, as that is what was asked for.
         """
         self.log.critical("{reason}, and degraded_on_unavailable is off", reason=reason)
-        self._reactor.stop()
+        self.reactor.stop()
 
     @property
-    def _store(self) -> IAnswerStore | None:
+    def store(self) -> IAnswerStore | None:
+        """
+        The answers shared with other instances, if there are any.
+        """
         return None if self.redis is None else self.redis.store
 
-    def _makeChain(self, config: Config) -> Chain:
+    def makeChain(self, config: Config) -> Chain:
+        """
+        Put the chain together.
+        """
         return makeChain(
-            config, self.policies, self.forwarder, self._reactor, self.caches, self._store
+            config, self.policies, self.forwarder, self.reactor, self.caches, self.store
         )
 
     @property
@@ -225,10 +255,36 @@ class Guard(MultiService):
         """
         return self.notes.requestLog
 
-    def _serveControl(self, config: Config) -> None:
-        self.control = makeControl(self, config, self._reactor, self._now)
+    def serveControl(self, config: Config) -> None:
+        """
+        Serve the control API, if it is to be.
+        """
+        self.control = makeControl(self, config, self.reactor, self.now)
         if self.control is not None:
             self.control.setServiceParent(self)
+
+    # Other processes.
+
+    @property
+    def helpers(self) -> HelperPool | None:
+        """
+        The processes that serve with this one, if there are any.
+        """
+        helpers: HelperPool | None = getattr(self.listeners.inner, "helpers", None)
+        return helpers
+
+    def tellHelpers(self) -> None:
+        """
+        Tell other processes, if there are any, what holds now.
+        """
+        if self.helpers is not None:
+            self.helpers.changed()
+
+    def whenFollowed(self) -> Deferred[None]:
+        """
+        Wait until no process answers by anything but what holds now.
+        """
+        return succeed(None) if self.helpers is None else self.helpers.settled()
 
     def _subscriberFailed(self, reason: Exception) -> None:
         self.log.failure("somebody couldn't take a new policy", Failure(reason))
@@ -239,11 +295,19 @@ class Guard(MultiService):
 
     # Lists that were refreshed.
 
-    def _listsChanged(self, lists: BlockLists) -> None:
-        changing = self._changing.run(
+    def listsChanged(self, lists: BlockLists) -> Deferred[None]:
+        """
+        Put other lists into force.
+
+        @return: Fires when they are, in all processes.
+        """
+        changing: Deferred[None] = self._changing.run(
             lambda: Deferred.fromCoroutine(self._publish(self.config, lists))
         )
-        changing.addErrback(
+        return changing
+
+    def _listsChanged(self, lists: BlockLists) -> None:
+        self.listsChanged(lists).addErrback(
             lambda reason: self.log.failure("lists were refreshed, but not taken over", reason)
         )
 
@@ -254,32 +318,38 @@ class Guard(MultiService):
         @return: Fires when that is done; fails with L{PolicyError} when nothing
             has changed because of a list.
         """
-
-        def publish(lists: BlockLists) -> Deferred[None]:
-            return self._changing.run(
-                lambda: Deferred.fromCoroutine(self._publish(self.config, lists))
-            )
-
-        return self.blocklists.refresh().addCallback(publish)
+        refreshing: Deferred[BlockLists] = self.blocklists.refresh()
+        return refreshing.addCallback(self.listsChanged)
 
     async def _publish(self, config: Config, lists: BlockLists) -> None:
         """
         Make the policy anew, and put it into force.
         """
-        policy = await self._make(config, lists)
-        self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
+        self.publish(await self.makePolicy(config, lists))
+        await self.whenFollowed()
+
+    def publish(self, policy: Policy) -> None:
+        """
+        Put a policy made anew into force, with the pauses there are.
+        """
+        self.policies.publish(policy.at(self.now(), self.policies.current.pauses))
         self.rebuilds += 1
 
-    async def _make(self, config: Config, lists: BlockLists) -> Policy:
+    async def makePolicy(self, config: Config, lists: BlockLists) -> Policy:
+        """
+        Make the policy anew.
+
+        @raise InvalidPolicy: It can't be made.
+        """
         making: Deferred[tuple[Policy, list[PolicyError]]]
-        making = self._inThread(undisturbed, makePolicy, config, lists.domains, self._now())
+        making = self._inThread(undisturbed, makePolicy, config, lists.domains, self.now())
         policy, rejected = await making
         self._complain(rejected)
         return policy
 
     def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *arguments)
+        pool = self.reactor.getThreadPool()
+        return deferToThreadPool(self.reactor, pool, function, *arguments)
 
     # Another configuration.
 
@@ -287,107 +357,8 @@ class Guard(MultiService):
         """
         Put another configuration into force. See L{IReloadable}.
         """
-        return self._changing.run(lambda: Deferred.fromCoroutine(self._reload(config)))
-
-    async def _reload(self, config: Config) -> None:
-        upstreamSpecs(config)
-        exclusion(config)
-        lists = self.blocklists.lists
-        sources = listSources(config)
-        if sources != self.blocklists.sources:
-            # Those that can't be had at once are tried again later on; nobody
-            # waits for them with a change of something else.
-            lists = await self.blocklists.load(sources, refetch=False)
-        policy = await self._make(config, lists)
-        redis = changedRedis(self.redis, config, self._reactor, self._now)
-        await self._changeControl(self.config, config)
-        try:
-            await self._changeListeners(config)
-        except ListenError:
-            await self._changeControl(config, self.config)
-            raise
-        # From here on nothing fails.
-        await self.notes.change(config)
-        self.observers.configure(config, self.config)
-        self._changeUpstreams(config)
-        await self._changeRedis(redis)
-        await self._changeCaches(config)
-        self.server.limits = serverLimits(config)
-        self.blocklists.configure(**blocklistSettings(config))
-        self.policies.publish(policy.at(self._now(), self.policies.current.pauses))
-        self.rebuilds += 1
-        for key in waiting(self.config, config):
-            self.log.warn("{key} changes when dnsguard is started again", key=key)
-        self.config = config
-
-    async def _changeListeners(self, config: Config) -> None:
-        """
-        Listen elsewhere, or otherwise. If that can't be done, listen as before.
-        """
-        if config.server == self.config.server or not self.running:
-            return
-        before = self.listeners
-        await maybeDeferred(before.disownServiceParent)
-        self.server.streams.limits = streamLimits(config.server)
-        self.listeners = self._gated(
-            makeListeners(config, self._reactor, self.server, self.replay)
-        )
-        try:
-            self.listeners.setServiceParent(self)
-        except ListenError:
-            await maybeDeferred(self.listeners.disownServiceParent)
-            self.server.streams.limits = streamLimits(self.config.server)
-            self.listeners = before
-            before.setServiceParent(self)
-            raise
-
-    async def _changeControl(self, before: Config, config: Config) -> None:
-        """
-        Serve the API elsewhere, or otherwise. If that can't be done, serve it as
-        before.
-        """
-        control = self.control
-        if config.control == before.control:
-            return
-        if control is None:
-            self._serveControl(config)
-        elif config.control.enabled:
-            await control.change(controlSettings(config))
-        else:
-            await maybeDeferred(control.disownServiceParent)
-            self.control = None
-
-    def _changeUpstreams(self, config: Config) -> None:
-        if config.network != self.config.network:
-            # All upstreams are made anew: they are set up by what changed.
-            self._upstreams = upstreamFactory(config, self._reactor)
-        self.forwarder.timeout = config.network.upstreamTimeout
-        used = self.forwarder.upstreams
-        self.forwarder.replaceUpstreams(upstreamSet(config, self._upstreams, used))
-
-    async def _changeRedis(self, redis: Redis | None) -> None:
-        """
-        Share answers elsewhere from now on. Whoever still has the old store
-        finds it away.
-        """
-        before, self.redis = self.redis, redis
-        if before is redis:
-            return
-        if before is not None:
-            await maybeDeferred(before.service.disownServiceParent)
-        if redis is not None:
-            redis.service.setServiceParent(self)
-
-    async def _changeCaches(self, config: Config) -> None:
-        """
-        Cache otherwise. What is cached stays.
-        """
-        if config.cache == self.config.cache:
-            return
-        await self.caches.reconfigure(config, self._store)
-        self.chain = self._makeChain(config)
-        self.server.resolver = self.chain.resolver
-        self.observers.announce()
+        changes = Changes(self)
+        return self._changing.run(lambda: Deferred.fromCoroutine(changes.reload(config)))
 
     def stopService(self) -> Deferred[None]:
         """
@@ -400,18 +371,6 @@ class Guard(MultiService):
         self.server.pending.close()
         await maybeDeferred(super().stopService)
         await self.forwarder.close()
-
-
-def waiting(used: Config, config: Config) -> list[str]:
-    """
-    Say which changed keys a reload doesn't put into force.
-    """
-    keys = []
-    if config.dataDirectory != used.dataDirectory:
-        keys.append("data_directory")
-    if replayBounds(config) != replayBounds(used):
-        keys.append("server.replay")
-    return keys
 
 
 def makeService(config: Config, reactor: Any) -> Guard:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from dnsguard.config.model import Config
-from dnsguard.config.sections.server import ListenProtocol, ServerConfig
+from dnsguard.config.sections.server import AUTO, MOST_PROCESSES, ListenProtocol, ServerConfig
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay import newStore, pathInUse
 from dnsguard.server.address import ListenAddress
@@ -25,6 +26,7 @@ __all__ = [
     "listenerCount",
     "makeListeners",
     "makeReplayStore",
+    "processCount",
     "replayBounds",
     "serverLimits",
     "streamLimits",
@@ -63,15 +65,31 @@ def streamLimits(server: ServerConfig) -> StreamLimits:
     )
 
 
+def processCount(server: ServerConfig) -> int:
+    """
+    Say how many processes share an address.
+    """
+    if server.processes == AUTO:
+        return min(MOST_PROCESSES, _cpus())
+    return server.processes
+
+
 def listenerCount(server: ServerConfig) -> int:
     """
-    Say how many UDP sockets share an address.
+    Say how many UDP sockets of one process share an address.
     """
     if not server.reusePort:
         return 1
     if server.reusePortListeners is not None:
         return server.reusePortListeners
-    return min(MOST_LISTENERS, len(os.sched_getaffinity(0)))
+    return max(1, min(MOST_LISTENERS, _cpus()) // processCount(server))
+
+
+def _cpus() -> int:
+    """
+    Say how many CPUs there are for us.
+    """
+    return len(os.sched_getaffinity(0))
 
 
 def replayBounds(config: Config) -> dict[str, int]:
@@ -94,13 +112,19 @@ def makeReplayStore(config: Config) -> IReplayStore:
 
 
 def makeListeners(
-    config: Config, reactor: Any, server: GuardServerFactory, replay: Any
+    config: Config,
+    reactor: Any,
+    server: GuardServerFactory,
+    replay: Any,
+    inherited: Sequence[tuple[ListenAddress, socket.socket]] = (),
 ) -> ListenerService:
     """
     Make the service that listens.
 
     @param replay: The L{IReplayStore <dnsguard.interfaces.IReplayStore>}; a
         compiled one, where L{pathInUse} says that compiled ones are used.
+    @param inherited: Sockets that another process has bound, instead of
+        addresses.
     """
     settings = config.server
     byDefault = settings.listen == ServerConfig().listen
@@ -131,6 +155,8 @@ def makeListeners(
         streams=server.streams if ListenProtocol.TCP in settings.protocols else None,
         datagrams=ListenProtocol.UDP in settings.protocols,
         sockets=listenerCount(settings) if compiled else 1,
+        helpers=0 if inherited else processCount(settings) - 1,
+        inherited=inherited,
         makeListener=makeListener,
         receiveBuffer=settings.receiveBuffer,
         replay=replay,

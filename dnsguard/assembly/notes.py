@@ -17,6 +17,7 @@ from dnsguard.assembly.observers import Observers
 from dnsguard.assembly.querystore import QueryStore, anonymizer, makeQueryStore
 from dnsguard.config.model import Config
 from dnsguard.interfaces import IPolicies, IQueryObserver
+from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.server.address import pack
 
@@ -65,8 +66,8 @@ class Notes(MultiService):
             it is told.
         """
         identities = anonymizer(config)
-        store = makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
-        log = makeRequestLog(config, self._reactor, identities)
+        store = self._makeStore(config, identities)
+        log = self._makeLog(config, identities)
         noters: list[IQueryObserver] = []
         services: list[IService] = []
         if store is not None:
@@ -78,6 +79,18 @@ class Notes(MultiService):
         self.queryStore, self.requestLog, self._config = store, log, config
         self._observers.note(*noters)
         return services
+
+    def _makeStore(self, config: Config, identities: Anonymizer) -> QueryStore | None:
+        """
+        Make what gathers rows, and takes them to where they are kept.
+        """
+        return makeQueryStore(config, self._reactor, identities, self._nameOf, self._now)
+
+    def _makeLog(self, config: Config, identities: Anonymizer) -> RequestLog | None:
+        """
+        Make what writes lines.
+        """
+        return makeRequestLog(config, self._reactor, identities)
 
     def _nameOf(self, address: str) -> str:
         """

@@ -10,15 +10,20 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import attrs
+from twisted.internet.defer import Deferred, succeed
+
 from dnsguard.assembly.metrics.parts import sibling
 from dnsguard.control.debugging import DebugFamily
 from dnsguard.control.errors import ErrorFamily
 from dnsguard.control.metrics import MetricsFamily
 from dnsguard.errors import PolicyError
+from dnsguard.observers.exposition import Gathered
 from dnsguard.observers.trace import TraceEvent
 from dnsguard.policy.clients import Network, parseNetwork
 from dnsguard.policy.problems import nearest
 from dnsguard.policy.snapshot import DEFAULT_GROUP
+from dnsguard.processes.totals import addGathered
 from dnsguard.services.heapwatch import HeapWatch
 from dnsguard.services.pyspy import NativeSampler
 from dnsguard.services.reactorstate import reactorState
@@ -29,7 +34,15 @@ if TYPE_CHECKING:
     from dnsguard.config.model import Config
     from dnsguard.observers.trace import Tracer
 
-__all__ = ["Levels", "Tracing", "debugFamily", "errorFamily", "metricsFamily", "networksOf"]
+__all__ = [
+    "Levels",
+    "Tracing",
+    "WholeExposition",
+    "debugFamily",
+    "errorFamily",
+    "metricsFamily",
+    "networksOf",
+]
 
 _errors = sibling("errors")
 _log = sibling("applog")
@@ -59,6 +72,8 @@ class Levels:
         service = _log(self._guard)
         if service is not None:
             service.setLevel(level)
+            self._guard.wishes = attrs.evolve(self._guard.wishes, level=level)
+            self._guard.tellHelpers()
 
 
 class Tracing:
@@ -70,12 +85,19 @@ class Tracing:
 
     words: Sequence[str] = tuple(event.value for event in TraceEvent)
 
-    def __init__(self, tracer: Tracer, config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        config: Callable[[], Config],
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         @param config: Gives what is in force: who is called what.
+        @param changed: Called when something else is traced.
         """
         self._tracer = tracer
         self._config = config
+        self._changed = changed
 
     def traced(self) -> list[str]:
         """
@@ -99,6 +121,7 @@ class Tracing:
                 raise PolicyError("groups", f"no such group: {group!r}{nearest(group, known)}")
         networks = [network for client in clients for network in networksOf(client, config)]
         self._tracer.trace(map(TraceEvent, events), networks, names, groups)
+        self._changed()
 
 
 def networksOf(client: str, config: Config) -> list[Network]:
@@ -120,6 +143,34 @@ def networksOf(client: str, config: Config) -> list[Network]:
     return found
 
 
+class WholeExposition:
+    """
+    What all processes of a server publish, as if they were one.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def gather(self) -> Deferred[Gathered]:
+        """
+        Read all numbers. Those of a process that takes too long are old.
+        """
+        exposition, helpers = self._guard.exposition, self._guard.helpers
+        if helpers is None:
+            past = self._guard.past.counts
+            gathered = exposition.gather()
+            return succeed(addGathered(gathered, [past]) if past.samples else gathered)
+        return helpers.counts().addCallback(
+            lambda others: addGathered(exposition.gather(), others)
+        )
+
+    def encode(self, accept: str, gathered: Gathered) -> tuple[bytes, str]:
+        """
+        See L{Exposition.encode <dnsguard.observers.exposition.Exposition.encode>}.
+        """
+        return self._guard.exposition.encode(accept, gathered)
+
+
 def errorFamily(guard: Guard) -> ErrorFamily:
     """
     Make the endpoints of errors, levels and traces.
@@ -129,16 +180,15 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    return ErrorFamily(
-        entries, Levels(guard), Tracing(guard.observers.tracer, lambda: guard.config)
-    )
+    tracing = Tracing(guard.observers.tracer, lambda: guard.config, guard.tellHelpers)
+    return ErrorFamily(entries, Levels(guard), tracing)
 
 
 def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:
     """
     Make the endpoint of metrics.
     """
-    return MetricsFamily(guard.exposition, inThread)
+    return MetricsFamily(WholeExposition(guard), inThread)
 
 
 def debugFamily(guard: Guard, inThread: Any) -> DebugFamily:

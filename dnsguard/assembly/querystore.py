@@ -27,7 +27,15 @@ from dnsguard.querystore.tail import LiveTail
 from dnsguard.services.queryflush import QueryFlushService
 from dnsguard.services.threads import ThreadedService
 
-__all__ = ["QueryStore", "anonymizer", "exclusion", "makeQueryStore"]
+__all__ = [
+    "QueryStore",
+    "anonymizeKey",
+    "anonymizer",
+    "engineOf",
+    "exclusion",
+    "makeQueryStore",
+    "makeRecorder",
+]
 
 _MB = 1 << 20
 _LEAST_BUFFER = 50_000
@@ -57,16 +65,23 @@ class QueryStore:
     engine: Engine
 
 
+_RANDOM_KEY = secrets.token_hex(32)
+
+
+def anonymizeKey(config: Config) -> str:
+    """
+    Say what hashes of clients are keyed with: where nothing is configured, by
+    something new at each start.
+    """
+    return config.queryStore.anonymizeKey or _RANDOM_KEY
+
+
 def anonymizer(config: Config) -> Anonymizer:
     """
     Say what is kept of clients.
     """
-    settings = config.queryStore
-    key = settings.anonymizeKey
-    return Anonymizer(
-        Anonymity(settings.anonymizeClientIP.value),
-        secrets.token_bytes(32) if key is None else key.encode("utf-8"),
-    )
+    anonymity = Anonymity(config.queryStore.anonymizeClientIP.value)
+    return Anonymizer(anonymity, anonymizeKey(config).encode("utf-8"))
 
 
 def exclusion(config: Config) -> Exclusion:
@@ -77,6 +92,37 @@ def exclusion(config: Config) -> Exclusion:
     """
     settings = config.queryStore
     return Exclusion(settings.excludeDomains, settings.excludeClients)
+
+
+def engineOf(config: Config) -> tuple[Engine, str]:
+    """
+    Say which engine keeps rows, if any, and what there is to warn of.
+    """
+    settings = config.queryStore
+    if not settings.enabled:
+        return Engine.NONE, ""
+    address = settings.address[0] if settings.address else ""
+    return choose(Engine(settings.engine.value), address)
+
+
+def makeRecorder(
+    config: Config, identities: Anonymizer, nameOf: Callable[[str], str]
+) -> QueryRecorder:
+    """
+    Make what rows are gathered in. The parameters are those of
+    L{makeQueryStore}.
+
+    @raise dnsguard.errors.PolicyError: What is to be left out can't be read.
+    """
+    settings = config.queryStore
+    return QueryRecorder(
+        settings.bufferSize or max(_LEAST_BUFFER, 100 * settings.batchSize),
+        exclusion(config),
+        identities,
+        nameOf,
+        settings.sampleRate,
+        settings.instance or socket.gethostname(),
+    )
 
 
 def makeQueryStore(
@@ -94,23 +140,12 @@ def makeQueryStore(
     @raise dnsguard.errors.PolicyError: What is to be left out can't be read.
     """
     settings = config.queryStore
-    if not settings.enabled:
-        return None
-    address = settings.address[0] if settings.address else ""
-    engine, warning = choose(Engine(settings.engine.value), address)
+    engine, warning = engineOf(config)
     if warning:
         log.warn("{warning}", warning=warning)
     if engine is Engine.NONE:
         return None
-    capacity = settings.bufferSize or max(_LEAST_BUFFER, 100 * settings.batchSize)
-    recorder = QueryRecorder(
-        capacity,
-        exclusion(config),
-        identities,
-        nameOf,
-        settings.sampleRate,
-        settings.instance or socket.gethostname(),
-    )
+    recorder = makeRecorder(config, identities, nameOf)
     pool = None
     if engine is Engine.CLICKHOUSE:
         pool = ThreadPool(0, _THREADS, "clickhouse")

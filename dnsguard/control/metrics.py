@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from dnsguard.control.route import Call, Reply, Role, Route
 
@@ -23,7 +23,7 @@ class Exposed(Protocol):
 
     def gather(self) -> Any:
         """
-        Read all numbers. In the reactor's thread.
+        Read all numbers. In the reactor's thread; gives them, or a Deferred.
         """
 
     def encode(self, accept: str, gathered: Any) -> tuple[bytes, str]:
@@ -66,6 +66,6 @@ class MetricsFamily:
         """
         See the route.
         """
-        gathered = self._exposed.gather()
+        gathered = await maybeDeferred(self._exposed.gather)
         octets, contentType = await self._inThread(self._exposed.encode, call.accept, gathered)
         return Reply(octets, contentType=contentType)

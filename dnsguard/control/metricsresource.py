@@ -8,21 +8,22 @@ a C{.tac} file::
     root.putChild(b"metrics", MetricsResource(makeExposition(guard), reactor))
     StreamServerEndpointService(endpoint, Site(root)).setServiceParent(application)
 
-Who may ask is for whoever serves it to say.
+A server of several processes is published by C{WholeExposition(guard)} of
+L{dnsguard.assembly.observing} instead. Who may ask is for whoever serves it to say.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from dnsguard.observers.exposition import Exposition
+from dnsguard.control.metrics import Exposed
 
 __all__ = ["MetricsResource"]
 
@@ -35,7 +36,7 @@ class MetricsResource(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, exposition: Exposition, reactor: Any) -> None:
+    def __init__(self, exposition: Exposed, reactor: Any) -> None:
         """
         @param reactor: In one of whose threads it is written down.
         """
@@ -48,12 +49,12 @@ class MetricsResource(Resource):
         Give the metrics in the format that is asked for.
         """
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
-        writing: Deferred[tuple[bytes, str]] = deferToThreadPool(
-            self._reactor,
-            self._reactor.getThreadPool(),
-            self._exposition.encode,
-            accept,
-            self._exposition.gather(),
+        pool = self._reactor.getThreadPool()
+        gathering: Deferred[Any] = maybeDeferred(self._exposition.gather)
+        writing: Deferred[tuple[bytes, str]] = gathering.addCallback(
+            lambda gathered: deferToThreadPool(
+                self._reactor, pool, self._exposition.encode, accept, gathered
+            )
         )
 
         def written(found: tuple[bytes, str]) -> None:

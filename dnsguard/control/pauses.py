@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
+
 from dnsguard.control.naming import moment
 from dnsguard.control.route import Call, Role, Route
 from dnsguard.control.schema import integer, listOf, nullable, record, text, truth, word
@@ -39,12 +41,19 @@ class PauseFamily:
     name = "Pauses"
     meaning = "Blocking switched off for some minutes, for everybody or for one group."
 
-    def __init__(self, policies: Policies, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        now: Callable[[], float],
+        settled: Callable[[], Deferred[None]] = lambda: succeed(None),
+    ) -> None:
         """
         @param now: Seconds since the epoch.
+        @param settled: Waits until what was published holds everywhere.
         """
         self._policies = policies
         self._now = now
+        self._settled = settled
 
     def routes(self) -> Iterator[Route]:
         """
@@ -97,21 +106,23 @@ class PauseFamily:
             response=record({"pauses": listOf(_STATUS)}),
         )
 
-    def pause(self, call: Call) -> Any:
+    async def pause(self, call: Call) -> Any:
         """
         See the route.
         """
         group, now = call.body.get("group", ""), self._now()
         until = now + 60.0 * call.body["duration_minutes"]
         self._policies.publish(self._policies.current.paused(until, now, group))
+        await self._settled()
         return self._tell(group, now)
 
-    def resume(self, call: Call) -> Any:
+    async def resume(self, call: Call) -> Any:
         """
         See the route.
         """
         group, now = call.body.get("group", ""), self._now()
         self._policies.publish(self._policies.current.resumed(now, group))
+        await self._settled()
         return self._tell(group, now)
 
     def status(self, call: Call) -> Any:

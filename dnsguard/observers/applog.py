@@ -277,6 +277,8 @@ def textLine(event: LogEvent) -> str:
     traceback of a failure, indented.
     """
     source = event.get("log_namespace", "-")
+    if "helper" in event:
+        source = f"{source}, helper {event['helper']}"
     word = WORDS.get(event.get("log_level", LogLevel.info), "info")
     line = f"{timeOf(event)} {word:7} [{source}] {oneLine(messageOf(event))}"
     for row in _traceback(event).splitlines():

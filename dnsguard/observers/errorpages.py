@@ -28,6 +28,16 @@ PAGES: Mapping[str, str] = {
     "configuration not reloaded: the old one stays in force": "configuration-not-reloaded",
     "reloading given up, as dnsguard stops": "configuration-not-reloaded",
     "{key} changes when dnsguard is started again": "restart-needed",
+    # Several processes.
+    "helper process {number} has {reason}; starting it again in {seconds} s": "helper-ended",
+    "helper process {number} is ended: {reason}": "helper-ended",
+    "helper process {number} can't be started: {reason}": "helper-not-started",
+    "helper process {pid} prints: {text}": "helper-not-started",
+    "helper process {number} didn't hand everything over: {reason}": "helper-not-emptied",
+    "rows can't be handed over": "helper-not-emptied",
+    "processes talk past each other: {reason}": "helper-internal-error",
+    "what another process asked for failed: {name}": "helper-internal-error",
+    "a helper process was spoken to badly": "helper-internal-error",
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
     "{where} broke on {name}, {times} break(s) since this was last logged": "query-failed",

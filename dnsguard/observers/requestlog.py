@@ -16,7 +16,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -27,11 +28,10 @@ from zope.interface import implementer
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.event import QueryEvent
-from dnsguard.observers.logfile import DailyFile
 from dnsguard.observers.loglines import REPLAY_RECORD, JSONLines, LogEntry, TextLines, entryOf
 from dnsguard.replay.entry import ReplayedAnswer
 
-__all__ = ["LogFormat", "RequestLog"]
+__all__ = ["LogFile", "LogFormat", "RequestLog"]
 
 QUEUE_LIMIT = 200_000
 """Queries that may wait for the writer."""
@@ -46,6 +46,40 @@ COMPLAINT_SECONDS = 60.0
 """The least time between two log lines about a disk that fails."""
 
 ReplayedQueries: TypeAlias = tuple[bytes, dict[int, ReplayedAnswer]]
+
+
+class LogFile(Protocol):
+    """
+    Where lines go: a L{DailyFile <dnsguard.observers.logfile.DailyFile>}, or
+    another process. Writer thread; its methods may wait.
+    """
+
+    @property
+    def path(self) -> Path:
+        """
+        What it is called in complaints.
+        """
+
+    def write(self, octets: bytes) -> None:
+        """
+        Append whole lines.
+
+        @raise OSError: None of them is there.
+        """
+
+    def close(self) -> None:
+        """
+        Let go of it.
+        """
+
+
+class ReadyLines(NamedTuple):
+    """
+    Lines that another process has made.
+    """
+
+    octets: bytes
+    number: int
 
 
 class LogFormat(enum.Enum):
@@ -70,7 +104,7 @@ class RequestLog(Service):
 
     def __init__(
         self,
-        file: DailyFile,
+        file: LogFile,
         reactor: Any,
         pool: Any,
         format: LogFormat = LogFormat.TEXT,
@@ -96,7 +130,7 @@ class RequestLog(Service):
         self._pool = pool
         self._queueLimit = queueLimit
         self._clock = clock
-        self._queue: deque[LogEntry | ReplayedQueries] = deque()
+        self._queue: deque[LogEntry | ReplayedQueries | ReadyLines] = deque()
         # Added to by the reactor only, and the two below by the writer only.
         self._accepted = 0
         self._refused = 0
@@ -151,6 +185,20 @@ class RequestLog(Service):
         records = bytes(memoryview(batch.records).cast("B")[: count * REPLAY_RECORD.size])
         entries = batch.entries
         self._queue.append((records, {number: entries[number] for number in batch.hits}))
+
+    def take(self, octets: bytes) -> bool:
+        """
+        Queue lines that another process has made of its queries.
+
+        @param octets: Whole lines.
+        @return: Was there room for them?
+        """
+        count = octets.count(b"\n")
+        if count > self._queueLimit - (self._accepted - self._taken):
+            return False
+        self._accepted += count
+        self._queue.append(ReadyLines(octets, count))
+        return True
 
     def startService(self) -> None:
         """
@@ -208,6 +256,10 @@ class RequestLog(Service):
             if isinstance(item, LogEntry):
                 self._taken += 1
                 lines.append(self._lines.line(item))
+            elif isinstance(item, ReadyLines):
+                self._write(lines)
+                self._taken += item.number
+                self._writeOctets(item.octets, item.number)
             else:
                 self._taken += len(item[0]) // REPLAY_RECORD.size
                 for line in self._lines.replayed(*item):
@@ -222,16 +274,18 @@ class RequestLog(Service):
         """
         Write lines, or count them as lost; empties the list.
         """
-        if not lines:
-            return
+        if lines:
+            self._writeOctets("".join(lines).encode("utf-8"), len(lines))
+            lines.clear()
+
+    def _writeOctets(self, octets: bytes, count: int) -> None:
         try:
-            self._file.write("".join(lines).encode("utf-8"))
+            self._file.write(octets)
         except OSError as reason:
-            self._failed += len(lines)
+            self._failed += count
             self._complain(reason)
         else:
-            self.recorded += len(lines)
-        lines.clear()
+            self.recorded += count
 
     def _complain(self, reason: OSError) -> None:
         """

@@ -103,7 +103,7 @@ def outermost(networks: Iterable[Network]) -> tuple[Network, ...]:
     Leave out the networks that are in others of them.
     """
     kept: list[Network] = []
-    for network in sorted(set(networks), key=lambda network: network[1]):
+    for network in sorted(set(networks), key=lambda network: (network[1], network[0])):
         if not any(contains(wider, network[0]) for wider in kept):
             kept.append(network)
     return tuple(kept)

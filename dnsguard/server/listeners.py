@@ -83,6 +83,8 @@ class ListenerService(Service):
     Listens for DNS over UDP and TCP.
 
     @ivar streams: The L{StreamFactory} of the TCP connections.
+    @ivar shares: For each helper process: its sockets, bound together with the
+        service's own, until somebody takes them.
     """
 
     log = Logger()
@@ -97,6 +99,8 @@ class ListenerService(Service):
         datagrams: bool = True,
         reusePort: bool = False,
         sockets: int = 1,
+        helpers: int = 0,
+        inherited: Sequence[tuple[ListenAddress, socket.socket]] = (),
         makeListener: Callable[[socket.socket, ListenAddress], UDPListener] | None = None,
         receiveBuffer: int = 0,
         replay: IReplayStore | None = None,
@@ -114,6 +118,9 @@ class ListenerService(Service):
             that anybody else has is an error, however many C{sockets} there are.
         @param sockets: How many UDP sockets of this service share each
             address.
+        @param helpers: How many other processes get as many UDP sockets at each
+            address, and share the TCP sockets.
+        @param inherited: Sockets that are bound already, instead of addresses.
         @param makeListener: Makes the listener for a bound UDP socket, as
             L{DatagramListener} is made if this is L{None}.
         @param receiveBuffer: Octets of requests that the system may hold for
@@ -129,6 +136,8 @@ class ListenerService(Service):
         self._wantsDatagrams = datagrams
         self._reusePort = reusePort
         self._sockets = sockets
+        self._inherited = tuple(inherited)
+        self.shares: list[list[tuple[ListenAddress, socket.socket]]] = [[] for _ in range(helpers)]
         self._makeListener = makeListener or self._plainListener
         self._receiveBuffer = receiveBuffer
         self._replay = replay
@@ -168,6 +177,9 @@ class ListenerService(Service):
         self.log.info("listening on {addresses}", addresses=", ".join(hosts))
 
     def _bindAll(self) -> None:
+        if self._inherited:
+            self._bound = list(self._inherited)
+            return
         try:
             for address in self._addresses:
                 self._bind(address)
@@ -183,7 +195,11 @@ class ListenerService(Service):
             if self._wantsDatagrams:
                 self._bindDatagrams(address)
             if self.streams is not None:
-                self._bound.append((address, bindStream(address, reusePort=self._reusePort)))
+                stream = bindStream(address, reusePort=self._reusePort)
+                self._bound.append((address, stream))
+                # One queue of connections, which whoever has time takes from.
+                for share in self.shares:
+                    share.append((address, stream.dup()))
         except ListenError as reason:
             cause = reason.__cause__
             if not (address.optional and isinstance(cause, OSError) and isMissing(cause)):
@@ -195,7 +211,7 @@ class ListenerService(Service):
         Bind all UDP sockets for one address.
         """
         first = bindDatagram(address, reusePort=self._reusePort, receiveBuffer=self._receiveBuffer)
-        if self._sockets == 1:
+        if self._sockets == 1 and not self.shares:
             self._bound.append((address, first))
             return
         # A port that may be shared can be had though another server has it. So
@@ -204,9 +220,10 @@ class ListenerService(Service):
         host, port = first.getsockname()[:2]
         first.close()
         shared = attrs.evolve(address, host=host, port=port)
-        for _ in range(self._sockets):
-            each = bindDatagram(shared, reusePort=True, receiveBuffer=self._receiveBuffer)
-            self._bound.append((shared, each))
+        for share in (self._bound, *self.shares):
+            for _ in range(self._sockets):
+                each = bindDatagram(shared, reusePort=True, receiveBuffer=self._receiveBuffer)
+                share.append((shared, each))
 
     def _plainListener(self, bound: socket.socket, address: ListenAddress) -> UDPListener:
         return DatagramListener(
@@ -235,6 +252,14 @@ class ListenerService(Service):
         # The reactor works on a duplicate.
         bound.close()
 
+    def takeShares(self) -> list[list[tuple[ListenAddress, socket.socket]]]:
+        """
+        Give the sockets of helper processes away.
+        """
+        shares = self.shares
+        self.shares = [[] for _ in shares]
+        return shares
+
     # Being asked.
 
     def getHosts(self) -> list[tuple[str, ListenAddress]]:
@@ -255,6 +280,13 @@ class ListenerService(Service):
         The counters of each UDP socket, as long as the service runs.
         """
         return [listener.counters for listener in self._datagrams]
+
+    @property
+    def udpSockets(self) -> int:
+        """
+        How many UDP sockets are read.
+        """
+        return len(self._datagrams)
 
     @property
     def streamCounters(self) -> StreamCounters | None:
@@ -301,6 +333,11 @@ class ListenerService(Service):
         bound, self._bound = self._bound, []
         for _, each in bound:
             each.close()
+        for share in self.shares:
+            # Of those taken there is none left here.
+            for _, each in share:
+                each.close()
+            share.clear()
         datagrams, self._datagrams = self._datagrams, []
         for listener in datagrams:
             listener.close()

@@ -139,6 +139,15 @@ class BlocklistService(Service):
         return self._updater.lists
 
     @property
+    def file(self) -> str:
+        """
+        Where the compiled lists are, for other processes to map; empty when
+        there are none. It is replaced as a whole, before C{lists} are.
+        """
+        compiled = "inputs" in self.lists.domains.header.facts
+        return str(self._updater.setPath.absolute()) if compiled else ""
+
+    @property
     def statistics(self) -> Statistics:
         """
         The counters, now.

@@ -137,11 +137,19 @@ class CacheClear(Service):
             await self._snapshot.cleared()
         return max(here, there)
 
+    async def clearHere(self, qname: bytes | None, below: bool = False) -> int:
+        """
+        Clear what is in this process, and nothing else.
+
+        @param qname: The name, lower-cased, in wire form; L{None}: everything.
+        @param below: All names below it, too?
+        @return: How many answers were in its cache.
+        """
+        return await self._clearHere(Clearing(qname, below))
+
     async def _clearHere(self, clearing: Clearing) -> int:
         """
-        Clear what is in this process.
-
-        @return: How many answers were in its cache.
+        See L{clearHere}.
         """
         qname = clearing.qname
         for backoff in self._backoffs:

@@ -121,7 +121,7 @@ class ListUpdater:
             return False
         lists = _inputs(sources, copies)
         try:
-            domains = await self._inThread(_loadWhole, self._setPath)
+            domains = await self._inThread(_loadWhole, self.setPath)
         except PolicyError:
             await self._compile(lists)
         else:
@@ -216,12 +216,12 @@ class ListUpdater:
             return
         started = self._clock.seconds()
         try:
-            reports = await self._compiler(Job(lists, str(self._setPath)))
+            reports = await self._compiler(Job(lists, str(self.setPath)))
         except PolicyError:
             # A copy may have gone or changed: look at the disk next time.
             self._copies = {}
             raise
-        domains = await self._inThread(DomainSet.load, self._setPath)
+        domains = await self._inThread(DomainSet.load, self.setPath)
         self._counts = attrs.evolve(
             self._counts,
             compiles=self._counts.compiles + 1,
@@ -245,7 +245,10 @@ class ListUpdater:
         self.lists = attrs.evolve(self.lists, domains=domains, number=self.lists.number + 1)
 
     @property
-    def _setPath(self) -> Path:
+    def setPath(self) -> Path:
+        """
+        Where the compiled set is, if there is one.
+        """
         return self.store.folder / "lists.set"
 
     def _note(self, sources: Sources, copies: dict[str, StoredCopy], outcomes: Outcomes) -> None:

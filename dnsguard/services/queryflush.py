@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from dnsguard.errors import StoreError
 from dnsguard.querystore.delivery import Deliveries
 from dnsguard.querystore.recorder import QueryRecorder
+from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 
@@ -40,6 +41,7 @@ class QueryFlushService(Service):
     Empties the buffer into the store.
 
     @ivar deliveries: What has left the buffer.
+    @ivar received: Rows of other processes that were taken.
     """
 
     log = Logger()
@@ -76,6 +78,7 @@ class QueryFlushService(Service):
         self._buffer = recorder.buffer
         self._store = store
         self.deliveries = Deliveries(store, spool, reactor, pool)
+        self.received = 0
         self._reactor = reactor
         self._interval = interval
         self._batchSize = batchSize
@@ -99,12 +102,26 @@ class QueryFlushService(Service):
             "buffer_size": buffer.capacity,
             "buffer_used": buffer.used,
             "buffer_octets": buffer.octets,
-            "total_recorded": buffer.recorded,
+            "total_recorded": buffer.recorded + self.received,
             "left_out_events": buffer.leftOut,
             "dropped_events": buffer.dropped + self.deliveries.lost,
             **self.deliveries.counters(),
             **self._store.counters(),
         }
+
+    def take(self, block: Block) -> bool:
+        """
+        Take rows of another process, to be delivered with those of this one.
+
+        @return: False: too many rows wait already, or the service has stopped.
+        """
+        if self._isFull or not self.running:
+            return False
+        self.received += len(block)
+        self.deliveries.add(block)
+        self._tail.offer(block)
+        self.deliveries.look()
+        return True
 
     def startService(self) -> None:
         """
@@ -172,21 +189,27 @@ class QueryFlushService(Service):
     def _unexpected(self, failure: Failure) -> None:
         self.log.failure("query store: flush failed", failure)
 
+    @property
+    def _isFull(self) -> bool:
+        """
+        Do as many rows wait as may?
+        """
+        deliveries = self.deliveries
+        return (
+            deliveries.waitingRows >= self._buffer.capacity
+            or deliveries.waitingOctets >= WAITING_OCTETS
+        )
+
     def _gather(self, always: bool = False) -> None:
         """
         Take a block out of the buffer, unless too many rows wait already: then
         the buffer fills, and counts what it has no room for.
         """
-        deliveries = self.deliveries
-        full = (
-            deliveries.waitingRows >= self._buffer.capacity
-            or deliveries.waitingOctets >= WAITING_OCTETS
-        )
-        if full and not always:
+        if self._isFull and not always:
             return
         block = self._buffer.take()
         if block is not None:
-            deliveries.add(block)
+            self.deliveries.add(block)
             self._tail.offer(block)
 
     async def _maintain(self) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.assembly import Guard
+from dnsguard.assembly.changes import Changes
 from dnsguard.config.load import loadText
 from dnsguard.errors import ListenError
 from tests.support.control import PromptMemoryReactor, Server, ask
@@ -76,12 +77,11 @@ class ControlTests(SynchronousTestCase):
         """
         server = Server(self.folder)
         server.start()
-        guard: Any = server.guard
 
-        async def refuse(config: Any) -> None:
+        async def refuse(changes: Any, config: Any) -> None:
             raise ListenError("127.0.0.1:53", "udp", "in use")
 
-        guard._changeListeners = refuse
+        self.patch(Changes, "listeners", refuse)
         self.assertFalse(self.reload(server, server.token, "another-token"))
         self.assertEqual(server.ask("GET", "/clients").status, 200)
 

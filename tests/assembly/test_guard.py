@@ -6,7 +6,7 @@ C{tests.integration.test_main}.
 
 from __future__ import annotations
 
-from dnsguard.assembly.guard import waiting
+from dnsguard.assembly.changes import waiting
 from tests.assembly.test_rules import Writing
 
 

@@ -140,6 +140,46 @@ class AnsweringTests(ListenerTestCase):
         self.assertEqual(sum(taken), 24)
         self.assertGreater(sum(map(bool, taken)), 1)
 
+    async def test_sharedWithHelpers(self) -> None:
+        """
+        Sockets of other processes are bound with the service's own, at the same
+        addresses; another service listens on them without binding anything. Who
+        connects is taken in by whoever has time.
+        """
+        service = self.service(LOOPBACK, ListenAddress("127.0.0.2", 0), sockets=2, helpers=2)
+        service.privilegedStartService()
+        shares = service.takeShares()
+        service.startService()
+        self.assertEqual(service.shares, [[], []])
+        udp = [host for protocol, host in service.getHosts() if protocol == "udp"]
+        for share in shares:
+            bound = [each.getsockname() for _, each in share if each.type == socket.SOCK_DGRAM]
+            self.assertEqual(bound, [(host.host, host.port) for host in udp])
+            self.assertEqual(len(share), 6)
+        other = self.start(inherited=shares[0])
+        self.assertEqual(len(other.getHosts()), 6)
+        for _, each in shares[1]:
+            each.close()
+        for _ in range(30):
+            self.assertEqual((await self.ask(udp[0], requestFor())).rCode, dns.OK)
+        for listening in (service, other):
+            counters = listening.datagramCounters
+            self.assertGreater(sum(counter.received for counter in counters), 0)
+        address = dict(service.getHosts())["tcp"]
+        await service.stopService()
+        octets = framed(requestFor())
+        self.assertEqual(len(await deferToThread(exchangeTCP, octets, address, 1)), 1)
+
+    def test_sharesNobodyTook(self) -> None:
+        """
+        Sockets that nobody took are closed with the others.
+        """
+        service = self.service(LOOPBACK, helpers=1)
+        service.privilegedStartService()
+        ((_, each), *_) = service.shares[0]
+        service._closeAll()
+        self.assertEqual(each.fileno(), -1)
+
     def test_sharedWithNobodyElse(self) -> None:
         """
         However many sockets share an address, it is refused if somebody has

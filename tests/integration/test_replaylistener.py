@@ -212,6 +212,64 @@ class CompiledDatagramListenerTests(TestCase):
         """
         return defer.Deferred.fromCoroutine(self._sharesThePort())
 
+    async def _twoUnderLoad(self) -> None:
+        first, port = self.listen(ListenerMode.THREAD, reusePort=True)
+        second, _ = self.listen(ListenerMode.THREAD, reusePort=True, port=port)
+        replies: list[bytes] = []
+        asked = Counter[str]()
+        hits = 0
+        running = [True]
+
+        def load(which: str) -> None:
+            # Each round from another port, and so from now one listener, now
+            # the other; a reply that is lost ends this with an error.
+            while running:
+                with client(port) as asker:
+                    for number in range(10):
+                        asker.send(name(number))
+                    asked[which] += 10
+                    replies.extend(asker.recv(4096) for _ in range(10))
+
+        loaders = [threads.deferToThread(load, which) for which in ("a", "b")]
+        try:
+            for generation in range(1, 40):
+                self.store.adopt(FakePolicy(generation, ((LOCAL, 32, generation % 3),)))
+                for view in range(3):
+                    for number in range(10):
+                        datagram = name(number)
+                        made = reply(datagram, 1000 * generation + view)
+                        kept = facts(datagram, view, generation)
+                        self.store.remember(datagram, made, kept, 1000.0, 100.0)
+                for _ in range(4):
+                    asked["here"] += 10
+                    for answer in await self.ask(port, list(range(10))):
+                        ttl = int.from_bytes(answer[-10:-6], "big")
+                        self.assertEqual(ttl, 1000 * generation + generation % 3)
+                hits += sum(self.store.drain().hits.values())
+        finally:
+            running.clear()
+            for loader in loaders:
+                await loader
+        while len(batch := self.store.drain()):
+            hits += sum(batch.hits.values())
+        for answer in replies:
+            ttl = int.from_bytes(answer[-10:-6], "big")
+            if ttl not in (7, 300):
+                self.assertEqual(ttl % 1000, ttl // 1000 % 3)
+        self.assertGreater(min(first.counters.replayed, second.counters.replayed), 0)
+        # Every question was answered, and is either a record or went to the door.
+        self.assertEqual(len(replies), asked["a"] + asked["b"])
+        self.assertEqual(hits + len(self.door.asked), asked.total())
+        self.assertEqual(first.counters.received + second.counters.received, asked.total())
+        self.assertEqual(first.counters.sent + second.counters.sent, asked.total())
+
+    def test_twoUnderLoad(self) -> defer.Deferred[None]:
+        """
+        While policies change, two listeners on one port lose no question and no
+        record, and once a policy is adopted neither answers by the one before.
+        """
+        return defer.Deferred.fromCoroutine(self._twoUnderLoad())
+
     async def _policiesUnderLoad(self) -> None:
         _, port = self.listen(ListenerMode.THREAD)
         replies: list[bytes] = []

@@ -84,6 +84,25 @@ class RequestLogTests(SynchronousTestCase):
         )
         self.assertEqual(log.recorded, 4)
 
+    def test_linesOfOthers(self) -> None:
+        """
+        Lines that another process made are written as they are, in their turn,
+        and all of them or none.
+        """
+        log = self.requestLog(queueLimit=4)
+        log.queryAnswered(eventOf("a.example.org"))
+        self.assertTrue(log.take(b"first of another\nsecond\n"))
+        self.assertFalse(log.take(b"one\ntoo many\n"))
+        log.queryAnswered(eventOf("b.example.org"))
+        log.writeQueued()
+        lines = self.lines()
+        self.assertEqual((lines[1:3], len(lines)), (["first of another", "second"], 4))
+        self.assertEqual((log.recorded, log.counters()["buffer_used"]), (4, 0))
+        self.file.full = True
+        log.take(b"one\ntwo\n")
+        log.writeQueued()
+        self.assertEqual((log.recorded, log.dropped), (4, 2))
+
     def test_fullQueue(self) -> None:
         """
         What the queue has no room for is counted, one by one, and nothing else

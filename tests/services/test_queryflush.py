@@ -223,6 +223,39 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(3)
         self.expectSum()
 
+    def test_rowsOfOthers(self) -> None:
+        """
+        Rows of other processes are delivered and shown with those of this one,
+        as long as they have room; once the service has stopped none are taken.
+        """
+        watcher = self.tail.watch(EVERYTHING)
+        assert watcher is not None
+        others = QueryRecorder(50, Exclusion(), Anonymizer())
+        self.store.mode = "wait"
+        taken = 0
+        block: Block | None = None
+        for number in range(30):
+            for _ in range(10):
+                others.queryAnswered(eventOf(f"other{number}"))
+            block = others.buffer.take()
+            assert block is not None
+            if not self.service.take(block):
+                break
+            taken += 10
+        self.assertGreater(taken, 50)
+        self.assertLess(taken, 300)
+        self.assertEqual(self.service.received, taken)
+        self.assertEqual(len(watcher.take()), taken)
+        self.expectSum()
+        self.store.mode = "take"
+        self.store.release()
+        self.pass_(5)
+        self.assertEqual(len(self.store.names), taken)
+        self.expectSum()
+        self.successResultOf(self.service.stopService())
+        assert block is not None
+        self.assertFalse(self.service.take(block))
+
     def test_batchSize(self) -> None:
         """
         Enough rows are sent at the next look.

@@ -119,8 +119,20 @@ class _Behind:
         self.stores = stores
         self.open: list[Any] = []
 
-    def lookup(self, datagram: bytes, address: bytes, now: float) -> bytes | None:
+    def lookup(
+        self, datagram: bytes, address: bytes, now: float, stream: bool = False
+    ) -> bytes | None:
         return None
+
+    def lookupAll(
+        self, datagrams: Sequence[bytes], addresses: Sequence[bytes], now: float
+    ) -> tuple[list[bytes], list[int]]:
+        return [], list(range(len(datagrams)))
+
+    def lookupStream(
+        self, octets: bytes, start: int, address: bytes, now: float, most: int
+    ) -> tuple[int, bytes, int]:
+        return start, b"", 0
 
     def remember(self, *arguments: Any) -> None:
         for store in self.open:

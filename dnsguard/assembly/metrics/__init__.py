@@ -21,6 +21,7 @@ from dnsguard.assembly.metrics.control import CONTROL
 from dnsguard.assembly.metrics.lists import LISTS
 from dnsguard.assembly.metrics.logs import LOGS
 from dnsguard.assembly.metrics.process import PROCESS
+from dnsguard.assembly.metrics.processes import PROCESSES
 from dnsguard.assembly.metrics.queries import QUERIES
 from dnsguard.assembly.metrics.redis import REDIS
 from dnsguard.assembly.metrics.refreshing import REFRESHING
@@ -41,6 +42,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Logs and query store": LOGS,
     "Control API": CONTROL,
     "Process": PROCESS,
+    "Several processes": PROCESSES,
 }
 """All metrics, by the heading they are described under."""
 

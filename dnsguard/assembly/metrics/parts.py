@@ -9,17 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["numberOf", "part", "sibling"]
+__all__ = ["numberOf", "sibling"]
 
 Find = Callable[[Any], Any]
 """Finds a part of a L{Guard <dnsguard.assembly.Guard>}, or L{None}."""
-
-
-def part(name: str) -> Find:
-    """
-    Find the service of a name among the server's.
-    """
-    return lambda guard: guard.namedServices.get(name)
 
 
 def sibling(name: str) -> Find:
@@ -37,6 +30,6 @@ def numberOf(find: Find, name: str) -> Callable[[Any], int | None]:
 
     def read(guard: Any) -> int | None:
         found = find(guard)
-        return None if found is None else found.counters()[name]
+        return None if found is None else found.counters().get(name)
 
     return read

@@ -89,7 +89,7 @@ SERVER = (
     Metric.gauge(
         "dnsguard_udp_sockets",
         "UDP sockets listened on.",
-        lambda guard: len(guard.listeners.inner.datagramCounters),
+        lambda guard: guard.listeners.inner.udpSockets,
     ),
     Metric.counter(
         "dnsguard_udp_received_total",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
+import sys
 from collections.abc import Iterator
 
 import attrs
@@ -18,7 +19,20 @@ from dnsguard.config.keys import Fault, key
 from dnsguard.config.kinds import Choice, Flag, Many, ScalarKind
 from dnsguard.config.quantities import Duration, Integer, Size
 
-__all__ = ["Listen", "ListenAddress", "ListenProtocol", "ServerConfig"]
+__all__ = [
+    "AUTO",
+    "MOST_PROCESSES",
+    "Listen",
+    "ListenAddress",
+    "ListenProtocol",
+    "Processes",
+    "ServerConfig",
+]
+
+AUTO = 0
+"""Stands for as many processes as the machine has CPUs for us."""
+
+MOST_PROCESSES = 64
 
 
 class ListenProtocol(enum.Enum):
@@ -87,6 +101,34 @@ class Listen(ScalarKind):
         return f'"{value}"'
 
 
+@attrs.frozen
+class Processes(ScalarKind):
+    """
+    A kind: a number of processes, or C{auto}.
+    """
+
+    @property
+    def expected(self) -> str:
+        """
+        What is expected, in words.
+        """
+        return f"a whole number of processes from 1 to {MOST_PROCESSES}, or auto"
+
+    def read(self, text: str) -> int:
+        """
+        Read a number, or the word.
+        """
+        if text.strip().lower() == "auto":
+            return AUTO
+        return Integer(1, MOST_PROCESSES).read(text)
+
+    def show(self, value: int) -> str:
+        """
+        Write it as it is read.
+        """
+        return "auto" if value == AUTO else str(value)
+
+
 class ReplayMode(enum.Enum):
     """
     Who gives finished replies again, where that is compiled.
@@ -148,8 +190,16 @@ class ServerConfig:
     reusePortListeners: int | None = key(
         Integer(1, 64),
         None,
-        unset="one for each CPU, at most 16",
-        meaning="How many sockets share an address when ``reuse_port`` is on.",
+        unset="one for each CPU, at most 16; with several processes, their share of these",
+        meaning="How many sockets of one process share an address when ``reuse_port`` is on.",
+    )
+    processes: int = key(
+        Processes(),
+        1,
+        meaning="""How many processes share each address, for machines with several CPUs whose
+            queries are mostly for names that aren't cached. Each has caches of its own, of the
+            sizes configured; see ``docs/processes.rst``. ``auto``: one for each CPU. More than one
+            needs Linux and ``reuse_port``.""",
     )
     replay: ReplayConfig = key(
         Section(ReplayConfig), ReplayConfig(), meaning="Finished replies that are given again."
@@ -206,8 +256,20 @@ class ServerConfig:
 
     def faults(self) -> Iterator[Fault]:
         """
-        Addresses and protocols are named once each.
+        Addresses and protocols are named once each; processes that share ports
+        may do so, and can.
         """
+        if self.processes != 1 and not self.reusePort:
+            yield Fault(
+                ("processes",),
+                "several processes share each address, which reuse_port: false forbids",
+                ("reuse_port",),
+            )
+        if self.processes != 1 and sys.platform != "linux":
+            yield Fault(
+                ("processes",),
+                "several processes need Linux, where the system spreads clients over sockets",
+            )
         for name, values in (("listen", self.listen), ("protocols", self.protocols)):
             seen: set[object] = set()
             for index, value in enumerate(values):

@@ -5,7 +5,15 @@ Tests for L{dnsguard.config.sections.server}.
 
 from __future__ import annotations
 
-from dnsguard.config.sections.server import Listen, ListenAddress, ListenProtocol
+import sys
+
+from dnsguard.config.sections.server import (
+    AUTO,
+    Listen,
+    ListenAddress,
+    ListenProtocol,
+    Processes,
+)
 from tests.config.sections.cases import SectionCase
 from tests.config.test_kinds import KindCase
 
@@ -68,6 +76,24 @@ class ServerTests(SectionCase):
         self.assertEqual(server.reusePortListeners, 4)
         self.assertEqual(server.tcpIdleTimeout, 3.0)
         self.assertEqual(server.maxUDPSize, 4096)
+
+    def test_processes(self) -> None:
+        """
+        Processes are counted, or as many as there are CPUs; several of them
+        need ports that can be shared, and a system that shares them out.
+        """
+        self.assertEqual(self.config("").server.processes, 1)
+        self.assertEqual(self.config("server: {processes: 4}").server.processes, 4)
+        self.assertEqual(self.config("server: {processes: Auto}").server.processes, AUTO)
+        self.assertEqual((Processes().show(AUTO), Processes().show(3)), ("auto", "3"))
+        for text in ("0", "65", "-1", "many", "1.5"):
+            self.assertEqual(self.paths(f"server: {{processes: {text}}}"), ["server.processes"])
+        (message,) = self.messages("server: {processes: 2, reuse_port: false}")
+        self.assertIn("which reuse_port: false forbids", message)
+        self.config("server: {processes: 1, reuse_port: false}")
+        self.patch(sys, "platform", "darwin")
+        (message,) = self.messages("server: {processes: auto}")
+        self.assertIn("need Linux", message)
 
     def test_refused(self) -> None:
         """

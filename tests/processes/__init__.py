@@ -1,0 +1,4 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+Tests for L{dnsguard.processes}.
+"""
