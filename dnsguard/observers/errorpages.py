@@ -28,6 +28,7 @@ PAGES: Mapping[str, str] = {
     "configuration not reloaded: the old one stays in force": "configuration-not-reloaded",
     "reloading given up, as dnsguard stops": "configuration-not-reloaded",
     "{key} changes when dnsguard is started again": "restart-needed",
+    "a connection broke ({times} times)": "connection-broke",
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
     "{where} broke on {name}, {times} break(s) since this was last logged": "query-failed",
