@@ -1,0 +1,285 @@
+# Copyright (c) The dnsguard developers. See LICENSE for details.
+"""
+The day of C{bench.simulate_refresh} over unbound itself, in a few minutes.
+
+Run C{python -m bench.simulate_unbound NAMES} from the root, with unbound and a C
+compiler on the machine. Three unbounds are asked for the same names at the same
+times: one without C{prefetch}, one with it, one with it and the bounds that
+dnsguard has on TTLs by default. Their clock goes some hundred times as fast
+(C{bench/hurry.c}), so that all of a day's TTLs pass as they would: with a factor
+of 360 a day takes four minutes, and a second of it three thousandths of one.
+
+Upstream is this program. In the hour of the outage it answers SERVFAIL, as a
+forwarder does whose own upstream is gone: an unbound that waited in vain would
+wait in real seconds. The caches have room for all. What unbound counts itself is
+taken for what it is: cache hits are answers that didn't wait for upstream.
+Below each one stands the model of C{bench.simulate_refresh}, with as much room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import selectors
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from bench.simulate_refresh import DAY, Result, Trace, isAway, makeTrace, simulatePrefetch
+from dnsguard.wire.layout import MalformedMessage, scan
+from dnsguard.wire.names import toText
+from tests.support.process import freePort, request
+
+CONFIG = """
+server:
+  interface: 127.0.0.1@{port}
+  chroot: ""
+  username: ""
+  directory: "{folder}"
+  pidfile: ""
+  use-syslog: no
+  logfile: "{folder}/log"
+  do-daemonize: no
+  num-threads: 1
+  module-config: "iterator"
+  do-not-query-localhost: no
+  qname-minimisation: no
+  prefetch: {prefetch}
+  prefetch-key: no
+  cache-min-ttl: {least}
+  cache-max-ttl: {most}
+  serve-expired: no
+  msg-cache-size: 64m
+  rrset-cache-size: 64m
+  outgoing-range: 900
+  num-queries-per-thread: 900
+  # Its round trips look longer to it than they are.
+  so-rcvbuf: 4m
+  infra-host-ttl: 0
+  infra-keep-probing: yes
+remote-control:
+  control-enable: yes
+  control-interface: "{folder}/control"
+  control-use-cert: no
+forward-zone:
+  name: "."
+  forward-addr: 127.0.0.1@{upstream}
+"""
+
+_SO_RCVBUFFORCE = 33
+
+WAYS = (("no", 0, 86400), ("yes", 0, 86400), ("yes", 300, 3600))
+"""C{prefetch}, the least and the most TTL."""
+
+
+class Unbound:
+    """
+    One unbound, both of its sides, and what it did.
+
+    @ivar queried: What it asked upstream, in all and while that was away.
+    @ivar replies: What it answered, by response code.
+    """
+
+    def __init__(self, folder: Path, factor: int, prefetch: str, least: int, most: int) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.port = freePort()
+        self.queried = self.queriedAway = 0
+        self.replies = {0: 0, 2: 0}
+        self.upstream = _socket()
+        self.upstream.bind(("127.0.0.1", 0))
+        self.client = _socket()
+        (folder / "conf").write_text(
+            CONFIG.format(
+                folder=folder,
+                port=self.port,
+                prefetch=prefetch,
+                least=least,
+                most=most,
+                upstream=self.upstream.getsockname()[1],
+            )
+        )
+        self.process = subprocess.Popen(
+            ["unbound", "-d", "-c", str(folder / "conf")],
+            env={
+                **os.environ,
+                "HURRY": str(factor),
+                "LD_PRELOAD": str(folder.parent / "hurry.so"),
+            },
+        )
+        self.client.connect(("127.0.0.1", self.port))
+
+    def wait(self) -> None:
+        """
+        Wait until it can be asked.
+        """
+        until = time.monotonic() + 10
+        while not (self.folder / "control").exists():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise SystemExit((self.folder / "log").read_text())
+            time.sleep(0.05)
+        time.sleep(0.3)
+
+    def answerUpstream(self, ttls: dict[bytes, int], away: bool) -> None:
+        """
+        Be its upstream.
+        """
+        while True:
+            try:
+                query, address = self.upstream.recvfrom(4096)
+                layout = scan(query)
+            except (BlockingIOError, MalformedMessage):
+                return
+            reply = bytearray(query[: layout.questionEnd])
+            reply[2:4], reply[6:12] = b"\x81\x82", bytes(6)
+            ttl = ttls.get(layout.name)
+            if ttl is not None:
+                self.queried += 1
+                self.queriedAway += away
+                if not away:
+                    reply[3], reply[7] = 0x80, 1
+                    reply += b"\xc0\x0c\0\1\0\1" + ttl.to_bytes(4, "big") + b"\0\4\xc0\0\2\1"
+            self.upstream.sendto(reply, address)
+
+    def takeReplies(self) -> None:
+        """
+        Be its client.
+        """
+        while True:
+            try:
+                reply = self.client.recv(4096)
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+            self.replies[reply[3] & 15] += 1
+
+    def statistics(self) -> dict[str, int]:
+        """
+        What it counted itself.
+        """
+        command = ["unbound-control", "-c", str(self.folder / "conf"), "stats_noreset"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        values = dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
+        names = ("queries", "cachehits", "cachemiss", "prefetch")
+        return {name: int(values[f"total.num.{name}"]) for name in names}
+
+    def stop(self) -> None:
+        """
+        End it.
+        """
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def _socket() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):
+        # The second, for root alone, may go beyond the system's bound.
+        with suppress(PermissionError):
+            made.setsockopt(socket.SOL_SOCKET, option, 8 << 20)
+    made.setblocking(False)
+    return made
+
+
+def play(trace: Trace, unbounds: list[Unbound], factor: int) -> float:
+    """
+    Ask for the day's names.
+
+    @return: The seconds of the day that the latest query was late.
+    """
+    questions = [request(toText(name)) for name in trace.names]
+    ttls = dict(zip(trace.names, trace.ttls, strict=True))
+    polling = selectors.DefaultSelector()
+    for unbound in unbounds:
+        polling.register(unbound.upstream, selectors.EVENT_READ)
+        polling.register(unbound.client, selectors.EVENT_READ)
+    began, late, sent = time.monotonic(), 0.0, 0
+    while sent < len(trace.queries):
+        now = (time.monotonic() - began) * factor
+        while sent < len(trace.queries) and trace.queries[sent][0] <= now:
+            at, number = trace.queries[sent]
+            late = max(late, now - at)
+            sent += 1
+            for unbound in unbounds:
+                unbound.client.send(sent.to_bytes(4, "big")[2:] + questions[number][2:])
+        pause = (trace.queries[sent][0] - now) / factor if sent < len(trace.queries) else 1.0
+        polling.select(max(pause, 0.0))
+        for unbound in unbounds:
+            unbound.answerUpstream(ttls, isAway(now))
+            unbound.takeReplies()
+    return late
+
+
+def row(label: str, result: Result, away: int | None = None) -> str:
+    """
+    One line of the table.
+    """
+    total = result.hits + result.misses + result.failed
+    line = (
+        f"{label:40} {100 * result.hits / total:7.2f} {100 * result.failed / total:9.2f}"
+        f" {result.upstream / total:9.4f}"
+    )
+    return line if away is None else f"{line} {(result.upstream - away) / total:10.4f}"
+
+
+def report(trace: Trace, unbound: Unbound, way: tuple[str, int, int]) -> None:
+    """
+    Print what one did, and what its model does.
+    """
+    prefetch, least, most = way
+    counted = unbound.statistics()
+    failed, total = unbound.replies[2], len(trace.queries)
+    if sum(unbound.replies.values()) != total or counted["queries"] != total:
+        print("  not all was answered:", unbound.replies, counted)
+    # Of what isn't a hit, some failed; a SERVFAIL may come from its cache.
+    hits = total - counted["cachemiss"] - max(failed - counted["cachemiss"], 0)
+    hits = min(hits, unbound.replies[0])
+    real = Result(hits, total - hits - failed, 0, failed, 0, unbound.queried)
+    label = f"prefetch {prefetch}" + (f", {least} to {most} s" if least else "")
+    print(row(f"unbound, {label}", real, unbound.queriedAway), " ", counted)
+    share = 0.1 if prefetch == "yes" else 0.0
+    model = simulatePrefetch(trace, len(trace.names), least, most, share)
+    lost = sum(isAway(at) for at, _ in trace.queries)
+    print(row(f"  its model ({lost} queries in the outage)", model), flush=True)
+
+
+def main() -> None:
+    """
+    Print the table.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("names", type=Path, help="a file of names in rank order")
+    parser.add_argument("--count", type=int, default=20_000, help="use so many of them")
+    parser.add_argument("--queries", type=int, default=100_000, help="queries of the day")
+    parser.add_argument("--factor", type=int, default=360, help="how fast the day passes")
+    options = parser.parse_args()
+    trace = makeTrace(options.names, options.count, options.queries)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-O2", "-o", folder / "hurry.so", "bench/hurry.c"],
+            check=True,
+        )
+        unbounds = []
+        try:
+            for number, way in enumerate(WAYS):
+                unbounds.append(Unbound(folder / str(number), options.factor, *way))
+            for unbound in unbounds:
+                unbound.wait()
+            print(
+                f"{DAY / options.factor:.0f} s for {len(trace.queries)} queries each", flush=True
+            )
+            late = play(trace, unbounds, options.factor)
+            print(f"latest query {late:.1f} s of the day late")
+            print(f"{'':40} {'hits %':>7} {'failed %':>9} {'upstream':>9} {'no outage':>10}")
+            for unbound, way in zip(unbounds, WAYS, strict=True):
+                report(trace, unbound, way)
+        finally:
+            for unbound in unbounds:
+                unbound.stop()
+
+
+if __name__ == "__main__":
+    main()
