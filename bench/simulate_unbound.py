@@ -1,18 +1,20 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-The day of C{bench.simulate_refresh} over unbound itself, in a few minutes.
+The day of C{bench.simulate_refresh} over unbound itself, in a minute or two.
 
 Run C{python -m bench.simulate_unbound NAMES} from the root, with unbound and a C
 compiler on the machine. Three unbounds are asked for the same names at the same
 times: one without C{prefetch}, one with it, one with it and the bounds that
-dnsguard has on TTLs by default. Their clock goes some hundred times as fast
-(C{bench/hurry.c}), so that all of a day's TTLs pass as they would: with a factor
-of 360 a day takes four minutes, and a second of it three thousandths of one.
+dnsguard has on TTLs by default. Their clock is set by this program
+(C{bench/dayclock.c}): to the time of each query, which is then answered before
+the next one is asked. So all of a day passes for them, to the microsecond, and it
+makes no difference how fast the machine is.
 
-Upstream is this program. In the hour of the outage it answers SERVFAIL, as a
+Upstream is this program, too. In the hour of the outage it answers SERVFAIL, as a
 forwarder does whose own upstream is gone: an unbound that waited in vain would
 wait in real seconds. The caches have room for all. What unbound counts itself is
-taken for what it is: cache hits are answers that didn't wait for upstream.
+taken for what it is: cache hits are answers that didn't wait for upstream, a few
+SERVFAILs of the seconds before among them.
 Below each one stands the model of C{bench.simulate_refresh}, with as much room.
 """
 
@@ -23,14 +25,16 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 
-from bench.simulate_refresh import DAY, Result, Trace, isAway, makeTrace, simulatePrefetch
+from bench.simulate_refresh import Result, Trace, isAway, makeTrace, simulatePrefetch
 from dnsguard.wire.layout import MalformedMessage, scan
 from dnsguard.wire.names import toText
 from tests.support.process import freePort, request
@@ -58,10 +62,9 @@ server:
   rrset-cache-size: 64m
   outgoing-range: 900
   num-queries-per-thread: 900
-  # Its round trips look longer to it than they are.
   so-rcvbuf: 4m
-  infra-host-ttl: 0
   infra-keep-probing: yes
+{patience}
 remote-control:
   control-enable: yes
   control-interface: "{folder}/control"
@@ -73,6 +76,12 @@ forward-zone:
 
 _SO_RCVBUFFORCE = 33
 
+EPOCH = 1_700_000_000
+"""When the day begins, in seconds since the epoch."""
+
+PATIENCE = "  discard-timeout: 0\n  wait-limit: 0"
+"""Later versions reply to nobody who has waited for two seconds, of its clock."""
+
 WAYS = (("no", 0, 86400), ("yes", 0, 86400), ("yes", 300, 3600))
 """C{prefetch}, the least and the most TTL."""
 
@@ -83,19 +92,25 @@ class Unbound:
 
     @ivar queried: What it asked upstream, in all and while that was away.
     @ivar replies: What it answered, by response code.
+    @ivar asked: The id of the query that it hasn't answered yet, or empty.
     """
 
-    def __init__(self, folder: Path, factor: int, prefetch: str, least: int, most: int) -> None:
+    def __init__(self, folder: Path, prefetch: str, least: int, most: int) -> None:
         folder.mkdir()
         self.folder = folder
         self.port = freePort()
         self.queried = self.queriedAway = 0
         self.replies = {0: 0, 2: 0}
+        self.asked = b""
         self.upstream = _socket()
         self.upstream.bind(("127.0.0.1", 0))
         self.client = _socket()
+        probe = folder / "probe"
+        probe.write_text(f"server:\n{PATIENCE}\n")
+        known = subprocess.run(["unbound-checkconf", probe], capture_output=True, check=False)
         (folder / "conf").write_text(
             CONFIG.format(
+                patience=PATIENCE if known.returncode == 0 else "",
                 folder=folder,
                 port=self.port,
                 prefetch=prefetch,
@@ -108,8 +123,8 @@ class Unbound:
             ["unbound", "-d", "-c", str(folder / "conf")],
             env={
                 **os.environ,
-                "HURRY": str(factor),
-                "LD_PRELOAD": str(folder.parent / "hurry.so"),
+                "DAYCLOCK": str(folder.parent / "clock"),
+                "LD_PRELOAD": str(folder.parent / "dayclock.so"),
             },
         )
         self.client.connect(("127.0.0.1", self.port))
@@ -156,6 +171,8 @@ class Unbound:
             except (BlockingIOError, ConnectionRefusedError):
                 return
             self.replies[reply[3] & 15] += 1
+            if reply[:2] == self.asked:
+                self.asked = b""
 
     def statistics(self) -> dict[str, int]:
         """
@@ -185,39 +202,39 @@ def _socket() -> socket.socket:
     return made
 
 
-def play(trace: Trace, unbounds: list[Unbound], factor: int) -> float:
+def play(trace: Trace, unbounds: list[Unbound], clock: mmap) -> int:
     """
     Ask for the day's names.
 
-    @return: The seconds of the day that the latest query was late.
+    @return: How many weren't answered by somebody within two seconds.
     """
-    questions = [request(toText(name)) for name in trace.names]
+    questions = [request(toText(name))[2:] for name in trace.names]
     ttls = dict(zip(trace.names, trace.ttls, strict=True))
     polling = selectors.DefaultSelector()
     for unbound in unbounds:
         polling.register(unbound.upstream, selectors.EVENT_READ)
         polling.register(unbound.client, selectors.EVENT_READ)
-    began, late, sent = time.monotonic(), 0.0, 0
-    ending = None
-    while ending is None or time.monotonic() < ending:
-        now = (time.monotonic() - began) * factor
-        # Some at a time: nobody's sockets have room for many.
-        some = sent + 40
-        while sent < min(some, len(trace.queries)) and trace.queries[sent][0] <= now:
-            at, number = trace.queries[sent]
-            late = max(late, now - at)
-            sent += 1
-            for unbound in unbounds:
-                unbound.client.send(sent.to_bytes(4, "big")[2:] + questions[number][2:])
-        if sent < len(trace.queries):
-            pause = max((trace.queries[sent][0] - now) / factor, 0.0)
-        else:
-            pause, ending = 0.1, ending or time.monotonic() + 1.0
-        polling.select(pause)
+    late = 0
+    for count, (at, number) in enumerate(trace.queries):
+        setClock(clock, at)
         for unbound in unbounds:
-            unbound.answerUpstream(ttls, isAway(now))
-            unbound.takeReplies()
+            unbound.asked = (count & 0xFFFF).to_bytes(2, "big")
+            unbound.client.send(unbound.asked + questions[number])
+        until = time.monotonic() + 2.0
+        while any(unbound.asked for unbound in unbounds) and time.monotonic() < until:
+            polling.select(0.5)
+            for unbound in unbounds:
+                unbound.answerUpstream(ttls, isAway(at))
+                unbound.takeReplies()
+        late += any(unbound.asked for unbound in unbounds)
     return late
+
+
+def setClock(clock: mmap, at: float) -> None:
+    """
+    Set the unbounds' clock to a time of the day.
+    """
+    struct.pack_into("=q", clock, 0, int((EPOCH + at) * 1e6))
 
 
 def row(label: str, result: Result) -> str:
@@ -240,9 +257,7 @@ def report(trace: Trace, unbound: Unbound, way: tuple[str, int, int]) -> None:
     failed, total = unbound.replies[2], len(trace.queries)
     if sum(unbound.replies.values()) != total or counted["queries"] != total:
         print("  not all was answered:", unbound.replies, counted)
-    # Of what isn't a hit, some failed; a SERVFAIL may come from its cache.
-    hits = total - counted["cachemiss"] - max(failed - counted["cachemiss"], 0)
-    hits = min(hits, unbound.replies[0])
+    hits = counted["cachehits"]
     real = Result(hits, total - hits - failed, 0, failed, 0, unbound.queried, unbound.queriedAway)
     label = f"prefetch {prefetch}" + (f", {least} to {most} s" if least else "")
     print(row(f"unbound, {label}", real), " ", counted)
@@ -259,28 +274,27 @@ def main() -> None:
     parser.add_argument("names", type=Path, help="a file of names in rank order")
     parser.add_argument("--count", type=int, default=20_000, help="use so many of them")
     parser.add_argument("--queries", type=int, default=100_000, help="queries of the day")
-    parser.add_argument("--factor", type=int, default=360, help="how fast the day passes")
     options = parser.parse_args()
     # So that no unbound is left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     trace = makeTrace(options.names, options.count, options.queries)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O2", "-o", folder / "hurry.so", "bench/hurry.c"],
-            check=True,
-        )
-        unbounds = []
+        library = folder / "dayclock.so"
+        source = Path(__file__).with_name("dayclock.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+        (folder / "clock").write_bytes(bytes(8))
+        unbounds: list[Unbound] = []
         try:
-            for number, way in enumerate(WAYS):
-                unbounds.append(Unbound(folder / str(number), options.factor, *way))
-            for unbound in unbounds:
-                unbound.wait()
-            print(
-                f"{DAY / options.factor:.0f} s for {len(trace.queries)} queries each", flush=True
-            )
-            late = play(trace, unbounds, options.factor)
-            print(f"latest query {late:.1f} s of the day late")
+            with (folder / "clock").open("r+b") as file, mmap(file.fileno(), 8) as clock:
+                setClock(clock, 0.0)
+                for number, way in enumerate(WAYS):
+                    unbounds.append(Unbound(folder / str(number), *way))
+                for unbound in unbounds:
+                    unbound.wait()
+                began = time.monotonic()
+                late = play(trace, unbounds, clock)
+            print(f"{time.monotonic() - began:.0f} s; {late} queries not answered in time")
             print(f"{'':34} {'hits %':>7} {'failed %':>9} {'upstream':>9} {'outage':>9}")
             for unbound, way in zip(unbounds, WAYS, strict=True):
                 report(trace, unbound, way)
