@@ -58,7 +58,7 @@ class DatagramUpstreamTests(SynchronousTestCase):
             "first",
             UpstreamAddress.parse("192.0.2.53"),
             clock=self.clock,
-            ports=self.ports,  # type: ignore[arg-type]
+            ports=self.ports,
             connections=self.connections,  # type: ignore[arg-type]
             wheel=TimerWheel(self.clock),
             entropy=Entropy(),
