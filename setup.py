@@ -43,15 +43,17 @@ def compiledTwins():
 
 
 MODULES = """
-    answer caching/sliding caching/ttl histogram observers/event observers/hitcounter
-    observers/metrics policy/localrecords policy/ruleset policy/snapshot
-    policy/specialnames query querystore/buffer querystore/recorder querystore/rows
-    replay/listener resolvers/backoff resolvers/blocklist resolvers/cached resolvers/chain
-    resolvers/forwarder resolvers/localrecords resolvers/memorycache
-    resolvers/safesearch resolvers/search server/corridor server/exchange server/pending
-    server/reply upstream/attempt upstream/coalesce upstream/datagram upstream/exchange
-    upstream/message upstream/ports upstream/reply upstream/routes upstream/selection
-    upstream/waiter upstream/watch upstream/wheel wire/rewrite
+    answer caching/clears caching/servfail caching/sliding caching/ttl histogram
+    observers/event observers/hitcounter observers/metrics policy/localrecords
+    policy/ruleset policy/snapshot policy/specialnames query querystore/buffer
+    querystore/recorder querystore/rows replay/listener resolvers/backoff
+    resolvers/blocklist resolvers/cached resolvers/chain resolvers/forwarder
+    resolvers/keptanswers resolvers/localrecords resolvers/memorycache
+    resolvers/safesearch resolvers/search server/corridor server/counters
+    server/exchange server/pending server/reply upstream/attempt upstream/coalesce
+    upstream/datagram upstream/exchange upstream/message upstream/ports upstream/reply
+    upstream/routes upstream/selection upstream/waiter upstream/watch upstream/wheel
+    wire/rewrite
 """
 """
 What a query that isn't answered from the replay store goes through. These are

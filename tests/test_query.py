@@ -8,9 +8,19 @@ from __future__ import annotations
 from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.caching.key import keyOf
 from dnsguard.policy.view import View
-from dnsguard.query import Asker, ClientQuery, Transport, nameToWire, wireToName
+from dnsguard.query import (
+    Asker,
+    ClientQuery,
+    QueryFacts,
+    Transport,
+    nameToWire,
+    newQuery,
+    wireToName,
+)
 from dnsguard.wire.edns import EDNS
+from dnsguard.wire.layout import AD, CD, RD
 from dnsguard.wire.names import InvalidName, fromText
 
 WWW = fromText("www.example.org")
@@ -86,6 +96,41 @@ class ClientQueryTests(SynchronousTestCase):
         The question section is the wire name, the type and the class.
         """
         self.assertEqual(ClientQuery(WWW, 65).question, WWW + b"\0\x41\0\x01")
+
+
+class NewQueryTests(SynchronousTestCase):
+    """
+    Tests for L{newQuery}.
+    """
+
+    def test_likeTheConstructor(self) -> None:
+        """
+        It makes what the constructor makes of the same facts, key included.
+        """
+        view = View(3)
+        for flags in (0, RD, CD, AD, RD | CD | AD):
+            for edns in (None, EDNS(), EDNS(dnssecOK=True)):
+                made = newQuery(
+                    WWW, 28, 1, Asker.INTERNAL, Transport.DOT, edns, flags | 0x8000, 2.5, view
+                )
+                expected = ClientQuery(
+                    WWW,
+                    28,
+                    1,
+                    asker=Asker.INTERNAL,
+                    transport=Transport.DOT,
+                    edns=edns,
+                    recursionDesired=bool(flags & RD),
+                    checkingDisabled=bool(flags & CD),
+                    wantsAD=bool(flags & AD),
+                    received=2.5,
+                    view=view,
+                )
+                self.assertIs(type(made), ClientQuery)
+                self.assertEqual(made.key, keyOf(made))
+                self.assertEqual(made.name, expected.name)
+                for name in QueryFacts.__slots__:
+                    self.assertEqual(getattr(made, name), getattr(expected, name), name)
 
 
 class NameTests(SynchronousTestCase):

@@ -49,7 +49,43 @@ cdef enum:
     TTL_LIMIT = 0x7FFFFFFF
 
 
-cdef int64_t authTTL(const uint8_t *wire, const dg_scan *found, int rCode, int64_t negativeTTL) noexcept:
+cdef struct Times:
+    int64_t true, stored, retention
+
+
+cdef enum:
+    TIMES = 64
+
+cdef object knownPolicy = None
+cdef Times knownTimes[TIMES]
+"""What a policy says of some TTLs: names share few. Those of hot keys aren't here."""
+
+
+cdef int timesOf(object policy, int64_t true, bint hot, Times *times) except -1:
+    """
+    Ask a policy for how long to keep an answer.
+    """
+    global knownPolicy
+    cdef Times *known = &knownTimes[true & (TIMES - 1)]
+    cdef int at
+    if policy is not knownPolicy:
+        for at in range(TIMES):
+            knownTimes[at].true = -1
+        knownPolicy = policy
+    if hot or known.true != true:
+        times.true = true
+        times.stored = policy.storedTTL(true, hot)
+        times.retention = policy.retention(times.stored)
+        if not hot and knownPolicy is policy:
+            known[0] = times[0]
+        return 0
+    times[0] = known[0]
+    return 0
+
+
+cdef int64_t authTTL(
+    const uint8_t *wire, const dg_scan *found, int rCode, object policy
+) except? -1:
     """
     See L{dnsguard.caching.ttl.authTTL}.
     """
@@ -65,7 +101,7 @@ cdef int64_t authTTL(const uint8_t *wire, const dg_scan *found, int rCode, int64
                 break
         if hasData:
             return found.least
-    negative = found.negative if found.negative >= 0 else negativeTTL
+    negative = found.negative if found.negative >= 0 else policy.negativeTTL
     return negative if found.least < 0 or negative < found.least else found.least
 
 
@@ -140,18 +176,17 @@ cdef class CompiledEntry:
         """
         cdef dg_scan found
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(wire)
-        cdef int64_t true, stored
+        cdef Times times
         if rCode != OK and rCode != NXDOMAIN:
             return None
         if not dg_scanMessage(octets, PyBytes_GET_SIZE(wire), &found):
             return NotImplemented
-        true = authTTL(octets, &found, rCode, policy.negativeTTL)
-        stored = policy.storedTTL(true, hot)
-        if stored <= 0:
+        timesOf(policy, authTTL(octets, &found, rCode, policy), hot, &times)
+        if times.stored <= 0:
             return None
         return build(
-            wire, &found, rCode, policy, stored, true, now if createdAt is None else createdAt,
-            now + stored, authenticData, extendedError, upstream,
+            wire, &found, rCode, &times, now if createdAt is None else createdAt,
+            now + times.stored, authenticData, extendedError, upstream,
         )
 
     @staticmethod
@@ -163,15 +198,19 @@ cdef class CompiledEntry:
         Make an entry whose times are known already; as L{make}.
         """
         cdef dg_scan found
+        cdef Times times
         if rCode != OK and rCode != NXDOMAIN:
             return None
         if not dg_scanMessage(
             <const uint8_t *>PyBytes_AS_STRING(wire), PyBytes_GET_SIZE(wire), &found
         ):
             return NotImplemented
+        times.true = authTTL
+        times.stored = storedTTL
+        times.retention = policy.retention(storedTTL)
         return build(
-            wire, &found, rCode, policy, storedTTL, authTTL, createdAt, softExpiry,
-            authenticData, extendedError, upstream,
+            wire, &found, rCode, &times, createdAt, softExpiry, authenticData, extendedError,
+            upstream,
         )
 
     @property
@@ -221,8 +260,8 @@ cdef class CompiledEntry:
 
 
 cdef CompiledEntry build(
-    bytes wire, const dg_scan *found, int rCode, object policy, long stored, long true,
-    double createdAt, double softExpiry, bint authenticData, object extendedError, str upstream,
+    bytes wire, const dg_scan *found, int rCode, const Times *times, double createdAt,
+    double softExpiry, bint authenticData, object extendedError, str upstream,
 ):
     """
     Make an entry, or L{None} if the message can't be kept.
@@ -237,9 +276,9 @@ cdef CompiledEntry build(
     entry.upstream = upstream
     entry.rCode = rCode
     entry.authenticData = authenticData
-    entry.storedTTL = stored
-    entry.authTTL = true
+    entry.storedTTL = times.stored
+    entry.authTTL = times.true
     entry.createdAt = createdAt
     entry.softExpiry = softExpiry
-    entry.expiry = softExpiry + <double>policy.retention(stored)
+    entry.expiry = softExpiry + <double>times.retention
     return entry

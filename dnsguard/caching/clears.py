@@ -61,10 +61,11 @@ class RecentClears:
         if not self._names:
             return False
         self._prune(now)
-        return any(
-            asked < cleared and (qname == name or (below and isAtOrBelow(qname, name)))
-            for (name, below), cleared in self._names.items()
-        )
+        # A loop: what is compiled has no room for a generator here.
+        for (name, below), cleared in self._names.items():
+            if asked < cleared and (qname == name or (below and isAtOrBelow(qname, name))):
+                return True
+        return False
 
     def _prune(self, now: float) -> None:
         while self._names:

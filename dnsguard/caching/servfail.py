@@ -81,6 +81,13 @@ class BackoffTable(Generic[K]):
         """
         return len(self._counts)
 
+    @property
+    def idle(self) -> bool:
+        """
+        Has nothing failed lately, so that nobody needs to ask?
+        """
+        return not self._until and not self._counts
+
     def failed(self, key: K, now: float, refresh: bool = False) -> bool:
         """
         Note that upstream answered a key with SERVFAIL.

@@ -7,8 +7,7 @@ What a rule set says of a name, and which rule said it.
 from __future__ import annotations
 
 import enum
-
-import attrs
+from typing import NamedTuple
 
 __all__ = ["Attribution", "Decision", "RuleKind"]
 
@@ -18,6 +17,9 @@ class RuleKind(enum.Enum):
     What sort of rule decided. The values are the words of logs and the API.
     """
 
+    # By identity: the inherited one is Python code that hashes the name.
+    __hash__ = object.__hash__
+
     LIST = "list"
     DENYLIST = "denylist"
     ALLOWLIST = "allowlist"
@@ -25,10 +27,9 @@ class RuleKind(enum.Enum):
     SPECIAL_NAME = "special_name"
 
 
-@attrs.frozen
-class Attribution:
+class Attribution(NamedTuple):
     """
-    The place of one rule.
+    The place of one rule. A tuple, as one is made for each blocked name.
 
     @ivar kind: What sort of rule it is.
     @ivar source: The list's name, or the key path of the operator's own rule.
@@ -48,8 +49,7 @@ class Attribution:
         return f"{self.kind.value} {place} {self.rule}"
 
 
-@attrs.frozen
-class Decision:
+class Decision(NamedTuple):
     """
     What the rules say of one name.
 

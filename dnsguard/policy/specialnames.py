@@ -190,13 +190,11 @@ class SpecialNames:
             attribution = Attribution(RuleKind.SPECIAL_NAME, "special_names", family.value)
             for text in texts:
                 apex = fromText(text)
-                zones[apex] = _Zone(apex, say, attrs.evolve(attribution, name=apex))
+                zones[apex] = _Zone(apex, say, attribution._replace(name=apex))
             if family is SpecialName.REVERSE:
                 for text in _LOOPBACK_NAMES:
                     apex = fromText(text)
-                    zones[apex] = _Zone(
-                        apex, _Say.LOOPBACK_NAME, attrs.evolve(attribution, name=apex)
-                    )
+                    zones[apex] = _Zone(apex, _Say.LOOPBACK_NAME, attribution._replace(name=apex))
         for route in routed:
             _giveWay(zones, route)
         return cls(zones)

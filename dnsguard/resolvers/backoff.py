@@ -28,6 +28,9 @@ from dnsguard.wire.edns import ExtendedError
 
 __all__ = ["BackoffResolver"]
 
+# Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
+_SERVFAIL, _UPSTREAM_ERROR = Outcome.SERVFAIL, Outcome.UPSTREAM_ERROR
+
 CACHED_ERROR = ExtendedError(13, "Cached Error")
 """RFC 8914 §4.14."""
 
@@ -73,9 +76,10 @@ class BackoffResolver(Answerer):
         """
         Answer what is in backoff.
         """
-        if query.view is not None and query.view.cacheDisabled:
+        if self.table.idle and self.unreachable.idle:
             return None
-        if not len(self.table) and not len(self.unreachable):
+        view = query.view
+        if view is not None and view.cacheDisabled:
             return None
         key, now = query.key, self._now()
         if not (self.table.inBackoff(key, now) or self.unreachable.inBackoff(key, now)):
@@ -87,14 +91,17 @@ class BackoffResolver(Answerer):
         """
         Learn from what upstream said.
         """
-        if query.view is not None and query.view.cacheDisabled:
+        usable = isUsable(payload)
+        if usable and self.table.idle and self.unreachable.idle:
             return
-        if isUsable(payload):
-            if len(self.table) or self.table.counted or len(self.unreachable):
-                key = query.key
-                self.table.succeeded(key)
-                self.unreachable.succeeded(key)
-        elif payload.outcome is Outcome.SERVFAIL:
+        view = query.view
+        if view is not None and view.cacheDisabled:
+            return
+        if usable:
+            key = query.key
+            self.table.succeeded(key)
+            self.unreachable.succeeded(key)
+        elif payload.outcome is _SERVFAIL:
             if self.table.failed(query.key, self._now()):
                 self.log.warn(
                     "upstream {upstream} answered SERVFAIL for {name} type {type}",
@@ -102,5 +109,5 @@ class BackoffResolver(Answerer):
                     name=query.text,
                     type=query.type,
                 )
-        elif payload.outcome is Outcome.UPSTREAM_ERROR:
+        elif payload.outcome is _UPSTREAM_ERROR:
             self.unreachable.failed(query.key, self._now())

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerNotFinal", "Answered", "Answerer", "isUsable"]
 
+_USABLE = (dns.OK, dns.ENAME)
+
 Answered = Answer | None | Deferred[Answer | None]
 """What L{IAnswerer.answer} gives."""
 
@@ -49,7 +51,7 @@ def isUsable(answer: Answer) -> bool:
     Does an answer say something of the name, and not just that it couldn't be
     found out?
     """
-    return answer.rCode == dns.OK or answer.rCode == dns.ENAME
+    return answer.rCode in _USABLE
 
 
 @implementer(IAnswerer)

@@ -36,7 +36,7 @@ _EDE_BLOCKED = 15
 _EDE_FILTERED = 17
 
 _MAX_TEXT = 120
-_ANY = 255
+_IN, _ANY = 1, 255
 
 _SERVER_LABEL = b"\x02ns"
 _MAILBOX_LABEL = b"\x0ahostmaster"
@@ -54,8 +54,9 @@ class BlocklistResolver(PolicyAnswerer):
         @return: L{None} for a name that no rule blocks, and for classes other
             than IN, which no rule speaks of.
         """
-        view = self.viewOf(query)
-        if query.cls not in (dns.IN, _ANY):
+        view = query.view or self.viewOfStrangers()
+        cls = query.cls
+        if cls != _IN and cls != _ANY:
             return None
         decision = view.rules.decide(query.qname, query.type)
         if decision is None or not decision.blocked:

@@ -105,7 +105,6 @@ def entryOf(
     answer: Answer,
     now: float,
     policy: TTLPolicy,
-    *,
     hot: bool = False,
     createdAt: float | None = None,
 ) -> Entry | None:

@@ -129,7 +129,7 @@ class AnswererChain(Answerer):
         search = Search(self._course, query, None)
         # Nobody can be told before this is set: no receiver is called at once.
         found = search.begin()
-        if found is not search:
+        if not isinstance(found, Search):
             return found
         answer: Deferred[Answer | None] = Deferred(lambda _: search.cancel())
         search.receive = answer.callback

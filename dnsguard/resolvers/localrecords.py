@@ -28,6 +28,8 @@ from dnsguard.wire.records import Record, join
 
 __all__ = ["LocalRecordsResolver"]
 
+_IN, _ANY = 1, 255
+
 REPLAY_SECONDS = 60.0
 """
 How long a finished reply may be given again. It would be right for as long as
@@ -52,15 +54,16 @@ class LocalRecordsResolver(AliasFollower):
         """
         Answer a local or special name.
         """
-        if query.cls not in (dns.IN, dns.ANY):
+        cls, qname, type = query.cls, query.qname, query.type
+        if cls != _IN and cls != _ANY:
             return None
-        view = self.viewOf(query)
-        found = view.records.find(query.qname, query.type)
+        view = query.view or self.viewOfStrangers()
+        found = view.records.find(qname, type)
         if found is not None:
             if found.target is None:
                 return _local(query, found.answer, found.authority)
             return self._followed(query, view, found, found.target)
-        special = view.specialNames.find(query.qname, query.type)
+        special = view.specialNames.find(qname, type)
         return None if special is None else _special(query, special)
 
     def _followed(

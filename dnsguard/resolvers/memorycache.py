@@ -19,11 +19,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
-from dnsguard.answer import Answer
 from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
-from dnsguard.caching.key import CHECKING_DISABLED, DNSSEC_OK, Key, keyOf
+from dnsguard.caching.key import Key
 from dnsguard.caching.refresh import RefreshPolicy, Tier
 from dnsguard.caching.sieve import Sieve, newSieve
 from dnsguard.caching.statistics import CacheStatistics
@@ -31,7 +30,7 @@ from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.interfaces import IAnswerCache
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.base import Answerer
-from dnsguard.resolvers.cached import entryOf, freshAnswer, staleAnswer
+from dnsguard.resolvers.keptanswers import KeptAnswers
 from dnsguard.wire.names import isAtOrBelow
 
 __all__ = ["CacheStatistics", "MemoryCacheResolver"]
@@ -39,18 +38,9 @@ __all__ = ["CacheStatistics", "MemoryCacheResolver"]
 SLICE = 1000
 """Entries that a walk over the cache looks at before others get their turn."""
 
-DUE_REPLAY_SECONDS = 1.0
-"""
-How long a reply may be replayed whose refresh has been asked for: so that a hot
-name doesn't fall to the slow road while its refresh is under way.
-"""
-
-_JITTERS = 1024
-_FIRSTS = 1024
-
 
 @implementer(IAnswerCache)
-class MemoryCacheResolver(Answerer):
+class MemoryCacheResolver(KeptAnswers, Answerer):
     """
     A bounded cache of answers in this process.
 
@@ -88,16 +78,17 @@ class MemoryCacheResolver(Answerer):
         @raise ValueError: No room.
         """
         super().__init__()
-        self._entries: Sieve[Key, Entry] = newSieve(size, maxBytes)
+        self._entries = newSieve(size, maxBytes)
         self._clock = clock
-        self._now: Callable[[], float] = monotonic if clock is None else clock.seconds
+        self._now = monotonic if clock is None else clock.seconds
         self.reconfigure(
             ttlPolicy or TTLPolicy(), expiredEntryTTL, refreshPolicy or RefreshPolicy()
         )
         self._rates = HitRates(10000, self._refresh.hitWindow) if hits is None else hits
         self._onDue = onDue
         self.clears = RecentClears()
-        self._latest: tuple[Answer | None, Entry | None, float] = (None, None, 0.0)
+        self._latestAnswer = self._latestEntry = None
+        self._latestKept = 0.0
         self._hits = self._staleHits = self._misses = self._refused = 0
         self._evicted = 0
         self._census = (0, 0, 0)
@@ -113,7 +104,7 @@ class MemoryCacheResolver(Answerer):
         self._staleTTL = float(ttlPolicy.staleTTL)
         self._expiredEntryTTL = max(expiredEntryTTL, 1)
         self._refresh = refreshPolicy
-        self._firstDue: dict[tuple[int, int], float] = {}
+        self._firstDue = {}
 
     def watch(
         self, hits: HitRates[Key], onDue: Callable[[ClientQuery, Tier], None] | None
@@ -133,124 +124,6 @@ class MemoryCacheResolver(Answerer):
         @raise ValueError: No room.
         """
         self._entries.resize(size, maxBytes)
-
-    def answer(self, query: ClientQuery) -> Answer | None:
-        """
-        Look an answer up.
-        """
-        view = query.view
-        if view is not None and view.cacheDisabled:
-            return None
-        # keyOf(), without the call.
-        edns = query.edns
-        flags = DNSSEC_OK if edns is not None and edns.dnssecOK else 0
-        if query.checkingDisabled:
-            flags |= CHECKING_DISABLED
-        key = (query.qname, query.type, query.cls, flags)
-        entry = self._entries.get(key)
-        if entry is None:
-            self._misses += 1
-            return None
-        now = self._now()
-        remaining = entry.softExpiry - now
-        if remaining <= 0.0:
-            return self._stale(key, entry, remaining, now)
-        self._hits += 1
-        if self._onDue is None:
-            return freshAnswer(entry, remaining, remaining)
-        return freshAnswer(entry, remaining, self._untilDue(query, key, entry, remaining, now))
-
-    def _stale(self, key: Key, entry: Entry, remaining: float, now: float) -> Answer | None:
-        """
-        Give what an entry that isn't fresh is good for.
-        """
-        if now >= entry.expiry:
-            self._entries.discard(key)
-        elif -remaining <= self._staleTTL and self._staleTTL > 0.0:
-            self._staleHits += 1
-            return staleAnswer(entry, remaining, self._expiredEntryTTL)
-        self._misses += 1
-        return None
-
-    def _untilDue(
-        self, query: ClientQuery, key: Key, entry: Entry, remaining: float, now: float
-    ) -> float:
-        """
-        Count a hit, and ask for a refresh if the entry is due.
-
-        @return: For how many seconds a reply may be replayed.
-        """
-        assert self._onDue is not None
-        count = self._rates.hit(key, now)
-        stored, true = entry.storedTTL, entry.authTTL
-        age = stored - remaining
-        first = self._firstDueAge(stored, true)
-        if age < first:
-            return first - age
-        jitter = (hash(key) % _JITTERS) / _JITTERS
-        tier = self._refresh.tier(count)
-        due = self._refresh.dueAge(tier, stored, true, jitter)
-        if age >= due:
-            self._onDue(query, tier)
-            return min(DUE_REPLAY_SECONDS, remaining)
-        # Due earlier in another tier: have a look now and then at whether it
-        # has got there.
-        return min(due - age, remaining, self._refresh.hitWindow)
-
-    def _firstDueAge(self, stored: int, true: int) -> float:
-        """
-        Tell the age before which nothing with these TTLs is due, whatever its
-        tier and jitter. Names share a few TTLs: it is worked out once for each.
-        """
-        times = (stored, true)
-        first = self._firstDue.get(times)
-        if first is None:
-            if len(self._firstDue) >= _FIRSTS:
-                self._firstDue.clear()
-            first = self._firstDue[times] = self._refresh.firstDueAge(stored, true, 1.0)
-        return first
-
-    def cacheResult(self, query: ClientQuery, payload: Answer) -> None:
-        """
-        Keep an answer that came from upstream or from another cache.
-        """
-        view = query.view
-        if view is None or not view.cacheDisabled:
-            self.keep(query, payload)
-
-    def keep(self, query: ClientQuery, payload: Answer, hot: bool = False) -> bool:
-        """
-        Keep an answer.
-
-        @param hot: Is it the refresh of a key in the hot tier?
-        @return: Was it one to keep?
-        """
-        key, now = keyOf(query), self._now()
-        if self.clears.overtook(query.qname, query.received, now):
-            return False
-        known = self._entries.peek(key)
-        answer, entry, then = self._latest
-        if known is not None and known is entry and payload is answer and now - then < 1.0:
-            # Equal questions that waited for one upstream together offer the
-            # one answer they got each.
-            return True
-        createdAt = None if known is None else known.createdAt
-        entry = entryOf(query, payload, now, self._policy, hot=hot, createdAt=createdAt)
-        if entry is None or not self.keepEntry(key, entry):
-            return False
-        self._latest = (payload, entry, now)
-        return True
-
-    def keepEntry(self, key: Key, entry: Entry, touch: bool = True) -> bool:
-        """
-        Keep an entry whose times are of this cache's clock.
-
-        @param touch: False: nobody asked for it.
-        @return: False when it is too large.
-        """
-        kept = self._entries.put(key, entry, entry.size, touch)
-        self._refused += not kept
-        return kept
 
     def entry(self, key: Key) -> Entry | None:
         """

@@ -31,7 +31,8 @@ __all__ = ["AliasFollower", "PolicyAnswerer"]
 
 class PolicyAnswerer(Answerer):
     """
-    A base for answerers that apply the policy.
+    A base for answerers that apply the policy: that of the view which a query
+    came with or, if it came without, of strangers' view.
     """
 
     def __init__(self, policies: IPolicies) -> None:
@@ -46,12 +47,6 @@ class PolicyAnswerer(Answerer):
         Give what a client gets that is in no group.
         """
         return self._policies.current.defaultView
-
-    def viewOf(self, query: ClientQuery) -> View:
-        """
-        Give the view that holds for a query: the one it came with.
-        """
-        return query.view or self.viewOfStrangers()
 
 
 class AliasFollower(PolicyAnswerer):

@@ -58,7 +58,7 @@ class SafeSearchResolver(AliasFollower):
         """
         Answer an engine's usual name with its strict one.
         """
-        view = self.viewOf(query)
+        view = query.view or self.viewOfStrangers()
         rewrite = view.safeSearch.find(query.qname)
         if rewrite is None or query.type not in _REWRITTEN or query.cls != dns.IN:
             return None

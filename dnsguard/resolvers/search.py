@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from dnsguard.answer import Answer, Outcome
 from dnsguard.interfaces import IAnswerCache, IPromptAnswerer
 from dnsguard.query import ClientQuery
+from dnsguard.resolvers.base import isUsable
 from dnsguard.throttle import Throttle
 
 __all__ = ["BrokenAnswer", "Course", "Search"]
@@ -43,7 +44,6 @@ first answer from upstream ends it at once.
 
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _UPSTREAM = Outcome.UPSTREAM
-_NOERROR, _NXDOMAIN = dns.OK, dns.ENAME
 
 
 class BrokenAnswer(Answer):
@@ -192,7 +192,8 @@ class Search:
         @return: The answer, if all that are asked answer at once; else this
             search: C{receive} will be told.
         """
-        return self._goOn(0)
+        found: Answer | Search | None = self._goOn(0)
+        return found
 
     def cancel(self) -> None:
         """
@@ -263,20 +264,21 @@ class Search:
         while place < len(asks):
             self._place = place
             try:
-                if prompt[place]:
-                    answer = asks[place](query, self.took)
-                    if answer is not None and not isinstance(answer, Answer):
+                answer = asks[place](query, self.took) if prompt[place] else asks[place](query)
+                if answer is None:
+                    place += 1
+                    continue
+                if not isinstance(answer, Answer):
+                    if prompt[place]:
                         self._cancel = answer.cancel
                         return self._waited()
-                else:
-                    answer = asks[place](query)
                     if isinstance(answer, Deferred):
                         answer = self._await(answer)
                         if answer is self:
                             return self._waited()
-                if answer is None:
-                    place += 1
-                    continue
+                        if answer is None:
+                            place += 1
+                            continue
                 final = answer.final
             except Exception:
                 return course.broke(place, query)
@@ -340,7 +342,7 @@ class Search:
         Keep an answer that isn't final if it is better than what there is:
         among stale ones the one that expired last, among failures the first.
         """
-        if not _isUsable(answer):
+        if not isUsable(answer):
             if self._failed is None:
                 self._failed, self._failedAt = answer, self._place
         elif self._usable is None or answer.cacheSeconds > self._usable.cacheSeconds:
@@ -356,7 +358,7 @@ class Search:
         if answer.outcome is _UPSTREAM:
             course.silentUntil = float("-inf")
         course.offer(course.cachesBefore[self._place], self.query, answer)
-        if self._usable is not None and not _isUsable(answer):
+        if self._usable is not None and not isUsable(answer):
             return self._usable
         return answer
 
@@ -369,10 +371,3 @@ class Search:
             course = self.course
             course.offer(course.cachesBefore[self._failedAt], self.query, failed)
         return failed if self._usable is None else self._usable
-
-
-def _isUsable(answer: Answer) -> bool:
-    """
-    See L{dnsguard.resolvers.base.isUsable}.
-    """
-    return answer.rCode == _NOERROR or answer.rCode == _NXDOMAIN

@@ -9,12 +9,15 @@ cimport cython
 from dnsguard.answer cimport Answer
 from dnsguard.observers.event cimport QueryEvent
 from dnsguard.query cimport QueryFacts, newQuery
+from dnsguard.server.counters cimport ServerCounters
 from dnsguard.server.exchange cimport Exchange
 from dnsguard.server.pending cimport PendingQueries
+from dnsguard.server.reply cimport composePlain, isTruncated
 
 
 cdef class Corridor:
-    cdef public object limits, counters
+    cdef public object limits
+    cdef public ServerCounters counters
     cdef public PendingQueries pending
     cdef object _resolver, _answerInto, _policies, _policy, _replay, _seconds, _wallClock
     cdef dict _known, _throttles
@@ -33,7 +36,8 @@ cdef class Corridor:
     cdef _wait(self, Exchange exchange, answering)
     cpdef answered(self, Exchange exchange, answer)
     @cython.locals(
-        query=QueryFacts, answer=Answer, began=double, finished=double, event=QueryEvent
+        query=QueryFacts, answer=Answer, began=double, finished=double, event=QueryEvent,
+        counters=ServerCounters
     )
     cpdef _finish(self, Exchange exchange, result, str error=*)
     @cython.locals(query=QueryFacts)

@@ -117,9 +117,7 @@ class Corridor:
         self.resolver = resolver
         self.limits = ServerLimits() if limits is None else limits
         self.counters = ServerCounters()
-        self.pending = PendingQueries(
-            self.limits.answerSeconds, self._expire, clock
-        )
+        self.pending = PendingQueries(self.limits.answerSeconds, self._expire, clock)
         self._policies = policies
         # Who clients are, as long as the policy is the same.
         self._policy: Any = None
@@ -280,9 +278,7 @@ class Corridor:
             asker, view = known
         else:
             asker = Asker(unpack(address))
-        query = newQuery(
-            name, type, cls, asker, transport, edns, flags, self._seconds(), view
-        )
+        query = newQuery(name, type, cls, asker, transport, edns, flags, self._seconds(), view)
         return Exchange(self, request, query, flags, questionEnd, policy, respond)
 
     def _identify(self, policy: Any, address: bytes) -> tuple[Asker, View]:

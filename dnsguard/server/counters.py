@@ -10,7 +10,6 @@ import attrs
 __all__ = ["DatagramCounters", "ServerCounters", "StreamCounters"]
 
 
-@attrs.define
 class ServerCounters:
     """
     What has become of requests since the start. Each received one is counted
@@ -31,17 +30,32 @@ class ServerCounters:
         remembered for replay.
     """
 
-    received: int = 0
-    dropped: int = 0
-    malformed: int = 0
-    refused: int = 0
-    answered: int = 0
-    undelivered: int = 0
-    truncated: int = 0
-    failed: int = 0
-    overloaded: int = 0
-    expired: int = 0
-    unobserved: int = 0
+    __slots__ = (
+        "answered",
+        "dropped",
+        "expired",
+        "failed",
+        "malformed",
+        "overloaded",
+        "received",
+        "refused",
+        "truncated",
+        "undelivered",
+        "unobserved",
+    )
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.dropped = 0
+        self.malformed = 0
+        self.refused = 0
+        self.answered = 0
+        self.undelivered = 0
+        self.truncated = 0
+        self.failed = 0
+        self.overloaded = 0
+        self.expired = 0
+        self.unobserved = 0
 
 
 @attrs.define

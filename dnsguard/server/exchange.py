@@ -16,7 +16,7 @@ from dnsguard.query import ClientQuery
 from dnsguard.server.door import Respond
 from dnsguard.wire.layout import Layout, scan
 
-__all__ = ["Exchange", "Ending"]
+__all__ = ["Ending", "Exchange"]
 
 
 class Ending(Protocol):

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["PendingQueries"]
 
+
 class PendingQueries:
     """
     A table of those who wait, oldest first. One timer serves them all.

@@ -194,7 +194,7 @@ def _edges(
         flags |= RA
     if answer.authoritative:
         flags |= AA
-    if answer.authenticData and (query.wantsAD or query.dnssecOK):
+    if answer.authenticData and (query.wantsAD or (edns is not None and edns.dnssecOK)):
         # RFC 6840 §5.7, §5.8: only to those who understand it.
         flags |= AD
     opt = b"" if edns is None else _opt(edns, rCode, query.transport, limits)

@@ -34,7 +34,7 @@ class SlidingCountsTests(SynchronousTestCase):
         A count is at least the hits of the window, and at most those of a
         window and a quarter.
         """
-        counts: SlidingCounts[str] = SlidingCounts(10, 100.0)
+        counts: SlidingCounts = SlidingCounts(10, 100.0)
         now, when = 0.0, []
         for wait, key in hits:
             now += wait
@@ -51,7 +51,7 @@ class SlidingCountsTests(SynchronousTestCase):
         """
         Keys that there is no room for aren't counted, and that is.
         """
-        counts: SlidingCounts[str] = SlidingCounts(2, 100.0)
+        counts: SlidingCounts = SlidingCounts(2, 100.0)
         for key in "abcc":
             counts.add(key, 1.0, 0.0)
         self.assertEqual((counts.count("c", 0.0), counts.uncounted), (0.0, 2))
@@ -60,7 +60,7 @@ class SlidingCountsTests(SynchronousTestCase):
         """
         Nothing can be said before a whole window has passed.
         """
-        counts: SlidingCounts[str] = SlidingCounts(2, 100.0)
+        counts: SlidingCounts = SlidingCounts(2, 100.0)
         self.assertFalse(counts.covers(5.0))
         self.assertFalse(counts.covers(104.0))
         self.assertTrue(counts.covers(105.0))

@@ -185,7 +185,7 @@ class CompiledDatagramListenerTests(TestCase):
                 self.assertEqual(asker.recv(4096), reply(name(1), 300))
         listener.close()
         listener.close()
-        self.assertFalse(listener._respond(bytes(56), b"late"))
+        self.assertFalse(listener.respond(bytes(56), b"late"))
 
     async def _sharesThePort(self) -> None:
         first, port = self.listen(ListenerMode.THREAD, reusePort=True)

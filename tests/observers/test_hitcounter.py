@@ -45,7 +45,7 @@ class HitCounterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.rates: HitRates[Key] = HitRates(1000, 60.0)
-        self.counts: SlidingCounts[Key] = SlidingCounts(1000, 3600.0)
+        self.counts: SlidingCounts = SlidingCounts(1000, 3600.0)
         self.shared = SharedAnswers(self.clock)
         self.store = FakeAnswerStore(self.shared)
         self.stale: list[ClientQuery] = []

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.anonymize import Anonymity, Anonymizer
+from dnsguard.observers.event import QueryEvent
 from dnsguard.observers.exclusion import Exclusion
+from dnsguard.policy.decision import Attribution, RuleKind
 from dnsguard.query import Transport
 from dnsguard.querystore import recorder as recorderModule
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.recorder import QueryRecorder
+from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.names import fromText
 from tests.support.events import NOON, answerOf, entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
@@ -84,6 +89,47 @@ class RowBufferTests(SynchronousTestCase):
             ],
         )
         self.assertIsNone(buffer.take())
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(
+            st.builds(
+                eventOf,
+                st.sampled_from(["a.example.org", "b.example.org", "odd\\032.example.org"]),
+                st.sampled_from([Outcome.UPSTREAM, Outcome.CACHED, Outcome.BLOCKED]),
+                client=st.sampled_from(["192.0.2.1", "192.0.2.2"]),
+                clientName=st.sampled_from(["", "tv"]),
+                group=st.sampled_from(["", "kids"]),
+                type=st.sampled_from([1, 28, 65280]),
+                replySize=st.sampled_from([0, 60]),
+                upstream=st.sampled_from(["", "192.0.2.53", "https://dns.example/dns-query"]),
+                rCode=st.sampled_from([0, 2, 3]),
+                authenticData=st.booleans(),
+                attribution=st.sampled_from(
+                    [
+                        None,
+                        Attribution(RuleKind.LIST, "ads", "example.org", 1, b""),
+                        Attribution(RuleKind.LIST, "ads", "example.net", 2, b""),
+                    ]
+                ),
+                extendedError=st.sampled_from([None, ExtendedError(6), ExtendedError(5)]),
+            ),
+            max_size=12,
+        )
+    )
+    def test_eachOneAlone(self, events: list[QueryEvent]) -> None:
+        """
+        Whatever went before in the block, an event makes the row that it makes
+        alone.
+        """
+        together = RowBuffer(100)
+        alone = []
+        for event in events:
+            together.add(event)
+            single = RowBuffer(1)
+            single.add(event)
+            alone += taken(single)
+        self.assertEqual(taken(together), alone)
 
     def test_replayed(self) -> None:
         """

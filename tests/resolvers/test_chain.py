@@ -5,6 +5,7 @@ Tests for L{dnsguard.resolvers.chain}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.interfaces import IAnswerCache, IAnswerer
+from dnsguard.interfaces import IAnswerCache, IAnswerer, IPromptAnswerer
 from dnsguard.policy.view import View
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.adopted import AdoptedResolver
@@ -80,6 +81,37 @@ class Later(FixedAnswerer):
         self.cancelled += 1
 
 
+@implementer(IPromptAnswerer)
+class Prompt(Cache):
+    """
+    A cache that takes receivers, and that the test makes answer.
+
+    @ivar waiting: Those to be told, oldest first.
+    """
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__(answer)
+        self.waiting: list[Callable[[Answer | None], object]] = []
+        self.cancelled = 0
+
+    def answerInto(self, query: ClientQuery, receive: Callable[[Answer | None], object]) -> Any:
+        """
+        Have it told later; with an answer of its own, or something broken, at once.
+        """
+        found = self.answer(query)
+        if found is not None:
+            return found
+        self.waiting.append(receive)
+        return self
+
+    def cancel(self) -> None:
+        """
+        Note it, and tell nobody.
+        """
+        self.cancelled += 1
+        self.waiting.pop()
+
+
 class ChainTests(SynchronousTestCase):
     """
     Tests for L{AnswererChain}: who is asked, and who wins.
@@ -93,6 +125,8 @@ class ChainTests(SynchronousTestCase):
         chain = AnswererChain([FixedAnswerer(), Stock(([], [], []))])
         verifyObject(IAnswerer, chain)
         verifyObject(IAnswerCache, chain)
+        verifyObject(IPromptAnswerer, chain)
+        verifyObject(IPromptAnswerer, Prompt())
         self.assertIsInstance(chain.elements[1], AdoptedResolver)
         self.assertRaises(TypeError, AnswererChain, [object()])
 
@@ -534,36 +568,83 @@ class RulesTests(SynchronousTestCase):
     """
 
     @settings(max_examples=500, deadline=None)
-    @example([("stale", False), ("broken", False)], False, 1)
+    @example([("stale", "at once"), ("broken", "at once")], False, 1)
     @given(
-        st.lists(st.tuples(st.sampled_from([*KINDS, "broken"]), st.booleans()), max_size=7),
+        st.lists(
+            st.tuples(
+                st.sampled_from([*KINDS, "broken"]),
+                st.sampled_from(["at once", "Deferred", "later"]),
+            ),
+            max_size=7,
+        ),
         st.booleans(),
         st.integers(0, 7),
     )
     def test_followsItsRules(
-        self, elements: list[tuple[str, bool]], timed: bool, nested: int
+        self, elements: list[tuple[str, str]], timed: bool, nested: int
     ) -> None:
         """
-        Whatever the elements say, at once or later, in one chain or with some
-        in an inner one, the answer and the offers are those the rules name.
+        Whatever the elements say, at once, by a Deferred or to a receiver, in one
+        chain or with some in an inner one, the answer and the offers are those the
+        rules name; and so they are if the chain is given a receiver itself.
         """
-        caches = []
-        for kind, waits in elements:
-            caches.append(Cache(partial(self.say, kind, waits)))
-        inner = [AnswererChain(caches[nested:])] if nested < len(caches) else []
-        chain = AnswererChain([*caches[:nested], *inner], clock=Clock() if timed else None)
         answer, offers = specified([kind for kind, _ in elements])
-        found = askChain(chain, NAME)
-        if answer == "broken":
-            assert found is not None
-            self.assertEqual((found.rCode, found.final), (dns.ESERVER, True))
-            self.flushLoggedErrors(KeyError)
-            return
-        self.assertIs(found, answer)
-        if not inner:
-            self.assertEqual(
-                {n: cache.offered[0] for n, cache in enumerate(caches) if cache.offered}, offers
-            )
+        for ask in (self.byDeferred, self.byReceiver):
+            caches: list[Cache] = []
+            for kind, when in elements:
+                if when == "later" and kind != "broken":
+                    caches.append(Prompt())
+                else:
+                    caches.append(Cache(partial(self.say, kind, when == "Deferred")))
+            inner = [AnswererChain(caches[nested:])] if nested < len(caches) else []
+            chain = AnswererChain([*caches[:nested], *inner], clock=Clock() if timed else None)
+            found = ask(chain, caches, [KINDS.get(kind) for kind, _ in elements])
+            if answer == "broken":
+                assert found is not None
+                self.assertEqual((found.rCode, found.final), (dns.ESERVER, True))
+                self.flushLoggedErrors(KeyError)
+                continue
+            self.assertIs(found, answer)
+            if not inner:
+                self.assertEqual(
+                    {n: each.offered[0] for n, each in enumerate(caches) if each.offered}, offers
+                )
+
+    def byDeferred(
+        self, chain: AnswererChain, caches: list[Cache], says: list[Answer | None]
+    ) -> Answer | None:
+        """
+        Ask, and let those answer that were given a receiver.
+        """
+        result = chain.answer(ClientQuery(fromText(NAME)))
+        self.tell(caches, says)
+        return self.successResultOf(result) if isinstance(result, Deferred) else result
+
+    def byReceiver(
+        self, chain: AnswererChain, caches: list[Cache], says: list[Answer | None]
+    ) -> Answer | None:
+        """
+        The same, with a receiver. It is told once, unless there was an answer.
+        """
+        told: list[Answer | None] = []
+        result = chain.answerInto(ClientQuery(fromText(NAME)), told.append)
+        self.assertEqual(told, [])
+        self.tell(caches, says)
+        if result is None or isinstance(result, Answer):
+            self.assertEqual(told, [])
+            return result
+        result.cancel()
+        (found,) = told
+        return found
+
+    def tell(self, caches: list[Cache], says: list[Answer | None]) -> None:
+        """
+        Have everybody answer who was given a receiver, in the order of the chain.
+        """
+        for cache, answer in zip(caches, says, strict=True):
+            if isinstance(cache, Prompt):
+                while cache.waiting:
+                    cache.waiting.pop(0)(answer)
 
     def say(self, kind: str, waits: bool, query: ClientQuery) -> Any:
         """
@@ -574,6 +655,123 @@ class RulesTests(SynchronousTestCase):
         if kind == "broken":
             raise KeyError(kind)
         return KINDS[kind]
+
+
+class ReceiverTests(SynchronousTestCase):
+    """
+    Tests for what is done without a Deferred.
+    """
+
+    def setUp(self) -> None:
+        self.told: list[Answer | None] = []
+        self.clock = Clock()
+
+    def ask(self, *elements: Any) -> Any:
+        """
+        Ask a chain of these.
+        """
+        self.chain = AnswererChain(elements, clock=self.clock)
+        return self.chain.answerInto(ClientQuery(fromText(NAME)), self.told.append)
+
+    def test_answerAtOnce(self) -> None:
+        """
+        What is known at once is given at once, and nobody is told.
+        """
+        self.assertIs(self.ask(FixedAnswerer(), Prompt(LOCAL), Prompt()), LOCAL)
+        self.assertIsNone(self.ask(FixedAnswerer()))
+        self.assertEqual(self.told, [])
+
+    def test_told(self) -> None:
+        """
+        What comes later is told, once; telling twice is of no effect.
+        """
+        cache, last = Cache(), Prompt()
+        self.ask(cache, last)
+        (receive,) = last.waiting
+        receive(FRESH)
+        receive(NXDOMAIN)
+        self.assertEqual((self.told, cache.offered), ([FRESH], [FRESH]))
+
+    def test_cancelled(self) -> None:
+        """
+        Who cancels is told nothing, and the element isn't asked on.
+        """
+        first, behind = Prompt(), FixedAnswerer(FRESH)
+        asked = self.ask(first, behind)
+        (receive,) = first.waiting
+        asked.cancel()
+        asked.cancel()
+        self.assertEqual(first.cancelled, 1)
+        receive(None)
+        self.assertEqual((self.told, behind.queries), ([], []))
+
+    def test_cancelledAfterwards(self) -> None:
+        """
+        Cancelling when the answer was told is of no effect.
+        """
+        last = Prompt()
+        asked = self.ask(last)
+        last.waiting.pop()(FRESH)
+        asked.cancel()
+        self.assertEqual((self.told, last.cancelled), ([FRESH], 0))
+
+    def test_cancelsADeferred(self) -> None:
+        """
+        An element that gave a Deferred has it cancelled.
+        """
+        later = Later()
+        self.ask(Prompt(NXDOMAIN.replace(final=False)), later).cancel()
+        self.assertEqual((later.cancelled, self.told), (1, []))
+
+    def test_breaksLater(self) -> None:
+        """
+        A Deferred that fails, and be it by being cancelled by somebody else, ends
+        the query.
+        """
+        for reason in (KeyError(), CancelledError()):
+            later, behind = Later(), FixedAnswerer(FRESH)
+            self.told.clear()
+            self.ask(later, behind)
+            later.waiting[0].errback(reason)
+            (answer,) = self.told
+            assert answer is not None
+            self.assertEqual((answer.rCode, behind.queries), (dns.ESERVER, []))
+            self.assertEqual((self.chain.broken, len(self.flushLoggedErrors())), (1, 1))
+
+    def test_whatIsNoAnswer(self) -> None:
+        """
+        An element that gives, or tells, something that is no answer is broken.
+        """
+        behind = FixedAnswerer(FRESH)
+        answer = self.ask(Prompt(lambda query: object()), behind)
+        self.assertEqual((answer.rCode, behind.queries), (dns.ESERVER, []))
+        first = Prompt()
+        self.ask(first, behind)
+        first.waiting.pop()("nonsense")  # type: ignore[arg-type]
+        self.assertEqual([each and each.rCode for each in self.told], [dns.ESERVER])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 2)
+
+    def test_staleAfterTheTime(self) -> None:
+        """
+        A stale answer is told when the time is up, once; the search goes on, and
+        can't be cancelled any more.
+        """
+        old = stale()
+        cache, last = Cache(old), Prompt()
+        asked = self.ask(cache, last)
+        self.clock.advance(1.8)
+        self.assertEqual((self.told, self.chain.hurried), ([old], 1))
+        asked.cancel()
+        last.waiting.pop()(FRESH)
+        self.assertEqual((self.told, cache.offered, last.cancelled), ([old], [FRESH], 0))
+
+    def test_cancelledBeforeTheTime(self) -> None:
+        """
+        Who cancels isn't told the stale answer either.
+        """
+        asked = self.ask(Cache(stale()), Prompt())
+        asked.cancel()
+        self.assertEqual((self.clock.getDelayedCalls(), self.told), ([], []))
 
 
 class ResponseTimerTests(SynchronousTestCase):

@@ -11,9 +11,11 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.safesearch import Engine, SafeSearch
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.query import ClientQuery
+from dnsguard.resolvers.blocklist import BlocklistResolver
 from dnsguard.resolvers.localrecords import LocalRecordsResolver
 from dnsguard.resolvers.policy import PolicyAnswerer, failed
 from dnsguard.resolvers.safesearch import SafeSearchResolver
@@ -46,15 +48,24 @@ class ViewTests(SynchronousTestCase):
         A query has the view it came with, whatever is published since; one
         that came without has that of somebody unknown, now.
         """
+        name = fromText("pixabay.com")
         policies = Policies(Policy.of())
-        answerer = PolicyAnswerer(policies)
         old = policies.current.defaultView
-        query = ClientQuery(fromText("example.org"), view=old)
-        policies.publish(Policy.of())
-        self.assertIs(answerer.viewOf(query), old)
-        new = answerer.viewOf(ClientQuery(fromText("example.org")))
-        self.assertIs(new, policies.current.defaultView)
-        self.assertIsNot(new, old)
+        policies.publish(
+            Policy.of(
+                DomainSet.parse("pixabay.com"),
+                records=[("pixabay.com", "A", "192.0.2.1")],
+                safeSearch=SafeSearch.of(Engine),
+            )
+        )
+        for answerer in (
+            LocalRecordsResolver(policies, FakeTail(None)),
+            SafeSearchResolver(policies, FakeTail(None)),
+            BlocklistResolver(policies),
+        ):
+            self.assertIsInstance(answerer, PolicyAnswerer)
+            self.assertIsNone(answerer.answer(ClientQuery(name, view=old)))
+            self.assertIsNotNone(answerer.answer(ClientQuery(name)))
 
 
 class FailedTests(SynchronousTestCase):

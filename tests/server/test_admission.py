@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.server.admission import Verdict, judge, judgeHeader
-from dnsguard.wire.edns import EDNS
-from dnsguard.wire.layout import scan
+from dnsguard.wire.edns import EDNS, InvalidOPT
+from dnsguard.wire.layout import MalformedMessage, scan, scanRequest
 from tests.support.requests import requestFor
 
 RECORD = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\2\1"
@@ -125,3 +125,78 @@ class JudgeTests(SynchronousTestCase):
         """
         self.assertVerdict(requestFor(edns=EDNS(version=1)), Verdict.BADVERS)
         self.assertVerdict(requestFor(cls=3, edns=EDNS(version=255)), Verdict.BADVERS)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """
+    Requests of all kinds, most of them sound, some with octets changed.
+    """
+    labels = draw(st.lists(st.binary(min_size=1, max_size=12), max_size=5))
+    name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    edns = draw(
+        st.none()
+        | st.builds(
+            EDNS,
+            version=st.sampled_from([0, 0, 0, 1]),
+            payloadSize=st.integers(0, 65535),
+            dnssecOK=st.booleans(),
+            options=st.lists(
+                st.tuples(st.integers(0, 65535), st.binary(max_size=8)), max_size=2
+            ).map(tuple),
+        )
+    )
+    request = bytearray(
+        requestFor(
+            name,
+            draw(st.sampled_from([0, 1, 28, 41, 65, 128, 249, 251, 252, 255, 256, 65280])),
+            draw(st.sampled_from([1, 1, 1, 3, 255])),
+            id=draw(st.integers(0, 65535)),
+            flags=draw(st.sampled_from([0x0100, 0x0130, 0, 0x8100, 0x0900, 0x7800, 0xFFFF])),
+            edns=edns,
+            more=draw(st.sampled_from([b"", b"", b"", b"\0", RECORD])),
+            counts=draw(st.none() | st.tuples(*[st.sampled_from([0, 1, 1, 2])] * 4)),
+        )
+    )
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3]))):
+        request[draw(st.integers(0, len(request) - 1))] = draw(st.integers(0, 255))
+    return bytes(request[: draw(st.none() | st.integers(0, len(request)))])
+
+
+class ScanRequestTests(SynchronousTestCase):
+    """
+    Tests for L{scanRequest}, the short way to a query.
+    """
+
+    if scanRequest is None:
+        skip = "not compiled"
+
+    @settings(max_examples=300, deadline=None)
+    @given(requests())
+    def test_likeTheLongWay(self, request: bytes) -> None:
+        """
+        It takes those requests apart that are admitted when they are scanned and
+        judged, and no other, and finds the same.
+        """
+        taken = scanRequest(request, EDNS.decode)
+        layout = None
+        try:
+            if judgeHeader(request) is Verdict.ADMIT:
+                layout = scan(request)
+        except (MalformedMessage, InvalidOPT):
+            pass
+        if layout is None or judge(layout) is not Verdict.ADMIT:
+            self.assertIsNone(taken)
+            return
+        self.assertEqual(
+            taken, (layout.flags, layout.name, layout.type, layout.questionEnd, layout.edns)
+        )
+
+    def test_usual(self) -> None:
+        """
+        What clients usually send goes the short way.
+        """
+        for edns in (None, EDNS(), EDNS(dnssecOK=True), EDNS(options=((10, b"12345678"),))):
+            self.assertIsNotNone(
+                scanRequest(requestFor("WWW.example.org", edns=edns), EDNS.decode)
+            )

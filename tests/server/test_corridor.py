@@ -19,6 +19,7 @@ from dnsguard.errors import NameDenied
 from dnsguard.interfaces import IAnswerer, IPolicies, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Asker, ClientQuery, Transport
+from dnsguard.resolvers.chain import AnswererChain
 from dnsguard.server.corridor import Corridor, ServerLimits
 from dnsguard.server.reply import ReplyLimits
 from dnsguard.wire.edns import EDNS, ExtendedError
@@ -64,7 +65,13 @@ class CorridorTestCase(SynchronousTestCase):
             "replay": self.replay,
             "wallClock": lambda: 1e9 + self.clock.seconds(),
         }
-        return Corridor(self.answers, **{**given, **facts})
+        return Corridor(self.resolver(), **{**given, **facts})
+
+    def resolver(self) -> Any:
+        """
+        Who is asked.
+        """
+        return self.answers
 
     def respond(self, reply: bytes) -> bool:
         """
@@ -497,6 +504,43 @@ class ObserverTests(CorridorTestCase):
         self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
         self.assertEqual(self.server.counters.unobserved, 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class PromptTests(WaitingTests):
+    """
+    The same with a resolver that takes receivers.
+    """
+
+    def resolver(self) -> Any:
+        """
+        A chain does.
+        """
+        return AnswererChain([self.answers])
+
+    def test_broken(self) -> None:
+        """
+        A resolver that breaks is answered for.
+        """
+
+        class Broken(AnswererChain):
+            def answerInto(self, query: ClientQuery, receive: Any) -> Any:
+                raise ZeroDivisionError
+
+        self.server.resolver = Broken([])
+        self.assertEqual(self.replyTo(requestFor()).rCode, dns.ESERVER)
+        self.assertEqual(self.server.counters.failed, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_replaced(self) -> None:
+        """
+        The resolver may be replaced by one that doesn't, and the other way about.
+        """
+        self.answers.make = addressAnswer
+        self.assertIsInstance(self.server.resolver, AnswererChain)
+        for resolver in (self.answers, AnswererChain([self.answers])):
+            self.server.resolver = resolver
+            self.assertEqual(self.replyTo(requestFor()).rCode, dns.OK)
+        self.assertEqual(len(self.answers.asked), 2)
 
 
 class BrokenObserver:

@@ -57,7 +57,7 @@ class LocalShelfTests(ShelfCase):
     def setUp(self) -> None:
         super().setUp()
         self.rates: HitRates[Key] = HitRates(100, 60.0)
-        self.counts: SlidingCounts[Key] = SlidingCounts(100, 1000.0)
+        self.counts: SlidingCounts = SlidingCounts(100, 1000.0)
         self.shelf = LocalShelf(self.memory, self.rates, self.counts, self.clock)
 
     def test_candidates(self) -> None:

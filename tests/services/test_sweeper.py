@@ -63,7 +63,7 @@ class Sweeping:
         self.clock = clock
         self.instance = Instance(clock, store)
         self.rates: HitRates[Key] = HitRates(100, 60.0)
-        self.counts: SlidingCounts[Key] = SlidingCounts(100, 24 * HOUR)
+        self.counts: SlidingCounts = SlidingCounts(100, 24 * HOUR)
         self.flushed = 0
         self.sweeper = SweeperService(
             self.instance.service,
