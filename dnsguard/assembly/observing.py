@@ -57,16 +57,19 @@ class Levels:
         level: str = self._guard.config.logging.level.value if service is None else service.level
         return level
 
-    def setLevel(self, level: str) -> None:
+    def setLevel(self, level: str) -> Deferred[None]:
         """
         Change it, until the next reload; nothing changes where the log isn't
         ours.
+
+        @return: Fires when it holds in all processes.
         """
         service = _log(self._guard)
         if service is not None:
             service.setLevel(level)
             self._guard.wishes = attrs.evolve(self._guard.wishes, level=level)
             self._guard.tellHelpers()
+        return self._guard.whenFollowed()
 
 
 class Tracing:
@@ -78,9 +81,10 @@ class Tracing:
 
     words: Sequence[str] = tuple(event.value for event in TraceEvent)
 
-    def __init__(self, tracer: Tracer, changed: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, tracer: Tracer, changed: Callable[[], Deferred[None]]) -> None:
         """
-        @param changed: Called when something else is traced.
+        @param changed: Called when something else is traced; fires when that
+            holds in all processes.
         """
         self._tracer = tracer
         self._changed = changed
@@ -92,12 +96,16 @@ class Tracing:
         events = self._tracer.rule.events
         return [event.value for event in TraceEvent if event in events]
 
-    def trace(self, events: Iterable[str], clients: list[bytes], names: list[bytes]) -> None:
+    def trace(
+        self, events: Iterable[str], clients: list[bytes], names: list[bytes]
+    ) -> Deferred[None]:
         """
         Trace these from now on, and nothing else.
+
+        @return: Fires when that is so in all processes.
         """
         self._tracer.trace(map(TraceEvent, events), clients, names)
-        self._changed()
+        return self._changed()
 
 
 class WholeExposition:
@@ -137,7 +145,11 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer, guard.tellHelpers))
+    def changed() -> Deferred[None]:
+        guard.tellHelpers()
+        return guard.whenFollowed()
+
+    return ErrorFamily(entries, Levels(guard), Tracing(guard.observers.tracer, changed))
 
 
 def metricsFamily(guard: Guard, inThread: Any) -> MetricsFamily:
