@@ -491,7 +491,7 @@ class ProcessesTests(TestCase):
             for number in range(40):
                 self.rCode(f"n{number}.watched.example.com")
                 self.rCode(f"n{number}.traced.example.com")
-            rows = []
+            rows: list[dict[str, Any]] = []
             while len(rows) < 40:
                 line = tail.readline()
                 if line.strip():
