@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dnsguard.assembly.metrics.parts import numberOf, part, sibling
+from dnsguard.assembly.metrics.parts import numberOf, sibling
 from dnsguard.observers.exposition import Metric, Reading
 
 __all__ = ["LOGS"]
@@ -19,8 +19,12 @@ def _requestLog(name: str) -> Callable[[Any], int | None]:
     return numberOf(lambda guard: guard.requestLog, name)
 
 
+def _flush(guard: Any) -> Any:
+    return None if guard.queryStore is None else guard.queryStore.flush
+
+
 def _store(name: str) -> Callable[[Any], int | None]:
-    return numberOf(part("querystore"), name)
+    return numberOf(_flush, name)
 
 
 _GONE = ("lost_rows", "broken_rows")
@@ -28,15 +32,16 @@ _DELIVERED = ("delivered_rows", "recovered_rows", *_GONE)
 
 
 def _rows(guard: Any) -> Reading:
-    service = part("querystore")(guard)
+    service = _flush(guard)
     if service is not None:
         counters = service.counters()
         for name in _DELIVERED:
-            yield (name.removesuffix("_rows"),), counters[name]
+            if name in counters:
+                yield (name.removesuffix("_rows"),), counters[name]
 
 
 def _kept(guard: Any) -> Reading:
-    service = part("querystore")(guard)
+    service = _flush(guard)
     if service is not None:
         counters = service.counters()
         for name in ("waiting_rows", "spooled_rows", "stored_rows"):
