@@ -15,7 +15,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-import setuptools  # type: ignore[import-untyped]
+import setuptools
 from setuptools import Distribution, Extension
 from twisted.trial.unittest import SynchronousTestCase
 
