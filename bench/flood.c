@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -319,6 +320,8 @@ static void run(void) {
             polled[i] = (struct pollfd){who->socket, POLLIN, 0};
         }
         if (!busy && options.rate <= 0) poll(polled, (nfds_t)options.sockets, 20);
+        /* The upstream has the same core, and perhaps the same priority. */
+        if (!busy && options.rate > 0) sched_yield();
         if (now - lastLook > 0.5) {
             giveUp(now - 1.0);
             lastLook = now;
