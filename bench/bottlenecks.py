@@ -16,7 +16,7 @@ second cache. Both get the hot load and the mixed one (5 % names nobody has aske
 Each is loaded three times: alone, for the CPU that an answer costs (its helper
 processes included); under C{perf record} and then C{py-spy}, for the shares that
 C{bench/stacks.py} sorts; and under C{perf stat}, for system calls. Where perf is
-missing, py-spy is what there is, and nothing is said of system calls.
+missing, py-spy is what there is, and nothing is said of locks and system calls.
 
 After that, what one of each costs alone.
 """
@@ -230,8 +230,6 @@ def show(subject: Subject, redis: Any, work: str, seconds: float) -> None:
     asked = {name: count - before.get(name, 0) for name, count in commands(redis).items()}
     found = subject.profile(work, seconds)
     calls = subject.calls(work, max(1.0, seconds / 2))
-    if not calls:
-        print("system calls can't be counted here", file=sys.stderr)
     print(
         f"\n{subject.name}, {work}: {cost:.2f} us of CPU an answer, {result['qps']:.0f} answers/s,"
         f" {result['lost']} lost, {result['wrong']} wrong"
@@ -240,7 +238,8 @@ def show(subject: Subject, redis: Any, work: str, seconds: float) -> None:
         share = found.get(category, 0.0)
         if category in FIVE or share >= 0.0005:
             print(f"  {category:42} {100 * share:5.1f} %  {cost * share:8.3f} us")
-    _list("system calls", calls)
+    if calls:
+        _list("system calls", calls)
     _list(
         "Redis commands",
         {name: count / result["answered"] * 1000 for name, count in asked.items()},
@@ -376,7 +375,11 @@ def main() -> None:
     sys.path.insert(0, str(place))
     importlib.import_module("dnsguard")
     if PERF is None:
-        print("there is no perf: shares are py-spy's", file=sys.stderr)
+        print(
+            "there is no perf: shares are py-spy's, which can't tell a lock that is taken from"
+            " one that is waited for; so there is nothing of locks, and none of system calls",
+            file=sys.stderr,
+        )
     from tests.support.redisserver import MISSING, RedisServer
 
     if MISSING:

@@ -125,7 +125,8 @@ def shares(
     """
     Sum a profile up.
 
-    @param samples: Of perf; none of them if there is no perf.
+    @param samples: Of perf. Without any py-spy has to do: of it threads are left out
+        that wait for locks and events, which for py-spy look busy.
     @param process: The server. Others are processes that it has started.
     @param spied: Of py-spy.
     @return: By category: its share of all samples.
@@ -135,15 +136,13 @@ def shares(
         found[categoryOf(stack) if pid == process else STORE] += 1
     within: Counter[str] = Counter()
     for count, stack in spied:
-        if not found or categoryOf(stack) == INTERPRETER:
+        native = categoryOf(stack)
+        if native == INTERPRETER or (not found and native not in (LOCKS, WAITING)):
             within[categoryOf(stack, python=True)] += count
-    result: Counter[str] = Counter()
     interpreted = found.pop(INTERPRETER, 0) if within else 0
-    for category, count in found.items():
-        result[category] += count
     # Without perf all there is comes from py-spy.
-    weight = (interpreted or (0 if result else 1)) / max(1, within.total())
-    shared = {category: float(count) for category, count in result.items()}
+    weight = (interpreted or (0 if found else 1)) / max(1, within.total())
+    shared = {category: float(count) for category, count in found.items()}
     for category, count in within.items():
         shared[category] = shared.get(category, 0.0) + count * weight
     total = sum(shared.values()) or 1.0
