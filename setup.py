@@ -111,6 +111,22 @@ class OptionalBuild(build_ext):
             super().run()
         except Exception as reason:
             self.warn(f"compiled twins left out, pure Python will be used: {reason}")
+        if not self.inplace:
+            self.keepAllOrNone()
+
+    def keepAllOrNone(self):
+        """
+        Leave no module compiled if anything couldn't be: those that know the C
+        structures of another can't be imported where that one has none.
+        """
+        places = {each.name: Path(self.get_ext_fullpath(each.name)) for each in self.extensions}
+        missing = [name for name, place in places.items() if not place.exists()]
+        if missing:
+            self.warn(f"modules stay as they are, as these can't be compiled: {missing}")
+            for module in MODULES.split():
+                place = places.get(f"dnsguard.{module.replace('/', '.')}")
+                if place is not None:
+                    place.unlink(missing_ok=True)
 
 
 class VisibleEditable(editable_wheel.editable_wheel):

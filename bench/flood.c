@@ -11,13 +11,15 @@
  *     -u  each name once                                -b  blocked names, in percent
  *     -m  each name once, in percent of questions       -f  number of the first such name
  *     -r  a new socket, and source port, after so many questions
- *     -g  give the system each question alone
+ *     -g  give the system questions of one length together
  *
- * It must cost less than what it measures. So questions of one length that leave a
- * socket at one time are given to the system together (UDP_SEGMENT), names and right
- * answers are worked out before, and what is under way fits into the caches. Nothing
- * of that is seen by the server: it gets datagrams of their own, and so does this
- * program, which doesn't ask for several in one (UDP_GRO).
+ * It must cost less than what it measures. So names and right answers are worked
+ * out before, and what is under way fits into the caches. A server that is faster
+ * than that needs -g: questions of one length that leave a socket at one time are one
+ * message then, which the system cuts (UDP_SEGMENT). The server gets datagrams of
+ * their own in any case, but those cost it more to receive than such as were sent
+ * alone, a slow server more than a fast one: compare without. Answers are always
+ * taken one by one (this doesn't ask for UDP_GRO).
  *
  * Right is an answer to the very question (id, letter case, OPT only if asked)
  * with the address that load.h says; for a blocked name NXDOMAIN, no address or
@@ -28,6 +30,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -65,7 +68,7 @@ typedef struct {
 } asker;
 
 static struct {
-    int port, names, window, sockets, edns, blocked, once, onceShare, renew, alone;
+    int port, names, window, sockets, edns, blocked, once, onceShare, renew, together;
     unsigned long first;
     double seconds, rate;
     const char *address;
@@ -198,8 +201,8 @@ static int receive(asker *who) {
     return received;
 }
 
-/* Send questions, those of one length in one message. Returns how many went, and
- * puts those first. */
+/* Send questions, those of one length in one message if so told. Returns how many
+ * went, and puts those first. */
 static int dispatch(asker *who, question **made, int count) {
     static struct iovec places[BATCH];
     static struct mmsghdr messages[BATCH];
@@ -212,12 +215,12 @@ static int dispatch(asker *who, question **made, int count) {
     for (int i = 0; i < count; i++) {
         int size = made[i]->size, known = 0;
         struct msghdr *message = &messages[bundles].msg_hdr;
-        for (int b = 0; b < bundles && !options.alone; b++) known |= sizes[b] == size;
+        for (int b = 0; b < bundles && options.together; b++) known |= sizes[b] == size;
         if (known) continue;
         memset(message, 0, sizeof *message);
         message->msg_iov = &places[placed];
         for (int j = i; j < count; j++)
-            if (made[j]->size == size && (j == i || !options.alone)) {
+            if (made[j]->size == size && (j == i || options.together)) {
                 places[placed] = (struct iovec){made[j]->octets, (size_t)size};
                 order[placed++] = made[j];
                 message->msg_iovlen++;
@@ -317,6 +320,8 @@ static void run(void) {
             polled[i] = (struct pollfd){who->socket, POLLIN, 0};
         }
         if (!busy && options.rate <= 0) poll(polled, (nfds_t)options.sockets, 20);
+        /* The upstream has the same core, and perhaps the same priority. */
+        if (!busy && options.rate > 0) sched_yield();
         if (now - lastLook > 0.5) {
             giveUp(now - 1.0);
             lastLook = now;
@@ -345,7 +350,7 @@ int main(int count, char **arguments) {
         case 'm': options.onceShare = atoi(optarg); break;
         case 'q': options.rate = atof(optarg); break;
         case 'r': options.renew = atoi(optarg); break;
-        case 'g': options.alone = 1; break;
+        case 'g': options.together = 1; break;
         case 'f': options.first = strtoul(optarg, NULL, 10); break;
         default: return 2;
         }

@@ -1,7 +1,7 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
-What observing costs: counting replayed queries and others, publishing the
-numbers, and taking profiles while queries go through the chain.
+What observing costs: counting replayed queries and others, storing them,
+publishing the numbers, and taking profiles while queries go through the chain.
 
 Usage: C{python -m bench.observing} from the root of the source tree, on an idle
 machine; it takes half a minute.
@@ -21,15 +21,26 @@ import tracemalloc
 from os import getpid
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from dnsguard.answer import Outcome
+from dnsguard.caching.hits import HitRates
+from dnsguard.observers.anonymize import Anonymizer
+from dnsguard.observers.exclusion import Exclusion
+from dnsguard.observers.hitcounter import HitCounter
 from dnsguard.observers.metrics import QueryMetrics
 from dnsguard.query import Transport
+from dnsguard.querystore.recorder import QueryRecorder
+from dnsguard.replay import newStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.store import DRAIN_LIMIT
 from dnsguard.services.heapwatch import summary
 from dnsguard.services.sampler import Sampler
 from tests.support.events import entryFor, eventOf
 from tests.support.guard import makeGuard
 from tests.support.process import request
+from tests.support.replay import CLIENT, facts, reply
+from tests.support.replay import request as replayRequest
 
 RECORD = struct.Struct("=qQIHBB16s")
 DRAINS = 20
@@ -71,6 +82,34 @@ def counting(rate: int = 500_000) -> None:
     for _ in range(100_000):
         metrics.queryAnswered(event)
     print(f"a query through the chain: {(time.perf_counter() - began) * 10:.2f} us")
+
+
+def emptying(names: int = 10_000) -> None:
+    """
+    Measure what a turn of the reactor costs in which a full batch is taken from
+    the ring and told to those who count and store.
+    """
+    store = newStore()
+    asked = [replayRequest(f"host{number}.example.org") for number in range(names)]
+    for datagram in asked:
+        store.remember(datagram, reply(datagram, 300), facts(datagram), 300.0, 100.0)
+    recorder = QueryRecorder(1 << 20, Exclusion(), Anonymizer())
+    observers = (QueryMetrics(), HitCounter(HitRates(20_000, 60.0), Clock()), recorder)
+    seconds = []
+    for _ in range(30):
+        for _ in range(DRAIN_LIMIT):
+            store.lookup(asked[random.randrange(names)], CLIENT, 100.0)
+        began = time.perf_counter()
+        taken = store.drain()
+        for observer in observers:
+            observer.queriesReplayed(taken)
+        seconds.append(time.perf_counter() - began)
+        recorder.buffer.take()
+    middle = statistics.median(seconds)
+    print(
+        f"{DRAIN_LIMIT} queries from the ring to all observers, {names} names:"
+        f" {middle * 1000:.2f} ms, {middle / DRAIN_LIMIT * 1e9:.0f} ns a query"
+    )
 
 
 class Load:
@@ -185,5 +224,6 @@ def publishing() -> None:
 
 if __name__ == "__main__":
     counting()
+    emptying()
     publishing()
     profiling()

@@ -6,7 +6,8 @@ Run as C{python bench/redis_outage.py} in the source tree, with C{redis-server};
 some seconds. A whole process is asked for a thousand new names in each of these
 states, one after the other: without Redis at all; with one that works; with one
 that was stopped (C{SIGSTOP}) just before the first name; when it goes on; with one
-that was killed just before. The upstream answers at once, so what is measured is
+that is full, one that has become a replica and takes no writes, and one that was
+killed just before. The upstream answers at once, so what is measured is
 dnsguard and Redis.
 """
 
@@ -84,6 +85,12 @@ def run(folder: Path) -> None:
         server.signal(signal.SIGCONT)
         time.sleep(1)
         ask(shared, "resumed")
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        ask(shared, "full")
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        server.ask("REPLICAOF", "127.0.0.1", "1")
+        ask(shared, "replica")
+        server.ask("REPLICAOF", "NO", "ONE")
         server.stop()
         ask(shared, "killed")
     finally:

@@ -12,8 +12,8 @@ isn't there.
 The traffic: names are asked for as Zipf's law says (exponent 0.9), more by day
 than by night, each with a TTL that it keeps, drawn from what popular names have.
 For comparison, a plain cache that prefetches as unbound does (C{prefetch: yes}:
-a hit in the last tenth of the TTL asks upstream), as a model of a few lines: the
-real one can't be run in virtual time.
+a hit in the last tenth of the TTL asks upstream), as a model of a few lines.
+C{bench.simulate_unbound} runs unbound itself on the same day, and this model.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Trace:
 @attrs.define
 class Result:
     """
-    What came of it. Counts of queries, but for C{upstream}.
+    What came of it. Counts of queries, but for C{upstream} and C{away}, which is
+    how many of these there were while upstream was away, where that is known.
     """
 
     hits: int = 0
@@ -88,6 +89,7 @@ class Result:
     failed: int = 0
     past: int = 0
     upstream: int = 0
+    away: int = 0
 
     def row(self, label: str, seconds: float) -> str:
         """
@@ -219,6 +221,7 @@ def simulatePrefetch(trace: Trace, size: int, least: int, most: int, share: floa
             result.misses += 1
         if fetched:
             result.upstream += 1
+            result.away += isAway(at)
             if not isAway(at):
                 kept[number] = (at + ttl, ttl)
                 kept.move_to_end(number)

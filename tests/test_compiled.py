@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import dnsguard
 
@@ -121,6 +121,8 @@ class StructureTests(SynchronousTestCase):
         All modules with such a file are compiled, so that they can rely on each
         other's structures.
         """
+        if not SETUP.exists():
+            raise SkipTest("not in a source tree")
         found = re.search(r'^MODULES = """(.*?)"""', SETUP.read_text("utf-8"), re.M | re.S)
         assert found is not None
         compiled = set(found[1].split())

@@ -45,7 +45,7 @@ EXECUTED = {
 DRAWING = ("docs/design.rst",)
 """Pages that have pictures made of letters."""
 
-MEASURING = ("docs/fuzzing.rst", "docs/performance.rst")
+MEASURING = ("docs/fuzzing.rst", "docs/performance.rst", "docs/processes.rst")
 """Pages whose commands measure, or take hours: that what they run is there is seen to."""
 
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 import io
 import os
 import re
+import runpy
 import subprocess
+import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import setuptools
+from setuptools import Distribution, Extension
 from twisted.trial.unittest import SynchronousTestCase
 
 import dnsguard
@@ -59,6 +64,51 @@ class PageTests(SynchronousTestCase):
                 },
             )
             self.assertEqual(complaints.getvalue(), "")
+
+
+@unittest.skipUnless(IN_CHECKOUT, "not in a source tree")
+class BuildTests(SynchronousTestCase):
+    """
+    Tests for the building of compiled modules in C{setup.py}.
+    """
+
+    def kept(self, *made: str) -> set[str]:
+        """
+        Give the names of the extensions that are kept when these could be made.
+        """
+        self.patch(setuptools, "setup", lambda **keywords: None)
+        # Without Cython at hand setup.py makes none by itself.
+        with mock.patch.dict(sys.modules, {"Cython.Build": None}):
+            script = runpy.run_path(str(ROOT / "setup.py"))
+        build = script["OptionalBuild"](Distribution())
+        build.warn = lambda text: None
+        build.build_lib = self.mktemp()
+        build.inplace = False
+        names = ["dnsguard.answer", "dnsguard.query", "dnsguard.wire._layout"]
+        build.extensions = [Extension(name, []) for name in names]
+        places = {name: Path(build.get_ext_fullpath(name)) for name in names}
+        for name in made:
+            places[name].parent.mkdir(parents=True, exist_ok=True)
+            places[name].touch()
+        build.keepAllOrNone()
+        return {name for name, place in places.items() if place.exists()}
+
+    def test_all(self) -> None:
+        """
+        What could be compiled is kept when everything could.
+        """
+        made = ("dnsguard.answer", "dnsguard.query", "dnsguard.wire._layout")
+        self.assertEqual(self.kept(*made), set(made))
+
+    def test_none(self) -> None:
+        """
+        If something couldn't be compiled no ordinary module stays compiled:
+        one that knows another's C structures couldn't be imported.
+        """
+        self.assertEqual(
+            self.kept("dnsguard.answer", "dnsguard.wire._layout"), {"dnsguard.wire._layout"}
+        )
+        self.assertEqual(self.kept("dnsguard.answer", "dnsguard.query"), set())
 
 
 @unittest.skipUnless(IN_CHECKOUT, "not in a source tree")

@@ -64,16 +64,19 @@ class Levels:
         level: str = self._guard.config.logging.level.value if service is None else service.level
         return level
 
-    def setLevel(self, level: str) -> None:
+    def setLevel(self, level: str) -> Deferred[None]:
         """
         Change it, until the next reload; nothing changes where the log isn't
         ours.
+
+        @return: Fires when it holds in all processes.
         """
         service = _log(self._guard)
         if service is not None:
             service.setLevel(level)
             self._guard.wishes = attrs.evolve(self._guard.wishes, level=level)
             self._guard.tellHelpers()
+        return self._guard.whenFollowed()
 
 
 class Tracing:
@@ -89,11 +92,12 @@ class Tracing:
         self,
         tracer: Tracer,
         config: Callable[[], Config],
-        changed: Callable[[], object] = lambda: None,
+        changed: Callable[[], Deferred[None]],
     ) -> None:
         """
         @param config: Gives what is in force: who is called what.
-        @param changed: Called when something else is traced.
+        @param changed: Called when something else is traced; fires when that
+            holds in all processes.
         """
         self._tracer = tracer
         self._config = config
@@ -108,10 +112,11 @@ class Tracing:
 
     def trace(
         self, events: Iterable[str], clients: list[str], names: list[bytes], groups: list[str]
-    ) -> None:
+    ) -> Deferred[None]:
         """
         Trace these from now on, and nothing else.
 
+        @return: Fires when that is so in all processes.
         @raise PolicyError: There is no such client or group.
         """
         config = self._config()
@@ -121,7 +126,7 @@ class Tracing:
                 raise PolicyError("groups", f"no such group: {group!r}{nearest(group, known)}")
         networks = [network for client in clients for network in networksOf(client, config)]
         self._tracer.trace(map(TraceEvent, events), networks, names, groups)
-        self._changed()
+        return self._changed()
 
 
 def networksOf(client: str, config: Config) -> list[Network]:
@@ -180,7 +185,11 @@ def errorFamily(guard: Guard) -> ErrorFamily:
         service = _errors(guard)
         return [] if service is None else [each.record() for each in service.errors.entries()]
 
-    tracing = Tracing(guard.observers.tracer, lambda: guard.config, guard.tellHelpers)
+    def changed() -> Deferred[None]:
+        guard.tellHelpers()
+        return guard.whenFollowed()
+
+    tracing = Tracing(guard.observers.tracer, lambda: guard.config, changed)
     return ErrorFamily(entries, Levels(guard), tracing)
 
 

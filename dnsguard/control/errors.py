@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from twisted.internet.defer import maybeDeferred
+
 from dnsguard.control.naming import readName
 from dnsguard.control.route import Call, Refused, Role, Route
 from dnsguard.control.schema import listOf, nullable, record, text, truth, word
@@ -28,9 +30,10 @@ class Levels(Protocol):
         Say what it is: one of C{error}, C{warning}, C{info}, C{debug}.
         """
 
-    def setLevel(self, level: str) -> None:
+    def setLevel(self, level: str) -> object:
         """
-        Change it, until the next reload.
+        Change it, until the next reload. Gives a Deferred where that takes a
+        moment.
         """
 
 
@@ -50,9 +53,10 @@ class Tracing(Protocol):
 
     def trace(
         self, events: list[str], clients: list[str], names: list[bytes], groups: list[str]
-    ) -> None:
+    ) -> object:
         """
-        Trace these from now on, and nothing else.
+        Trace these from now on, and nothing else. Gives a Deferred where that
+        takes a moment.
 
         @param clients: Addresses, networks, or names of clients.
         @param names: Names in wire form; none: all.
@@ -154,12 +158,12 @@ class ErrorFamily:
         """
         return {"errors": self._entries(), "log_level": self._levels.level()}
 
-    def setLevel(self, call: Call) -> Any:
+    async def setLevel(self, call: Call) -> Any:
         """
         See the route.
         """
         level = call.body["log_level"]
-        self._levels.setLevel(level)
+        await maybeDeferred(self._levels.setLevel, level)
         if self._levels.level() != level:
             raise Refused(409, "this process's log isn't dnsguard's own")
         return {"ok": True, "log_level": level}
@@ -170,14 +174,16 @@ class ErrorFamily:
         """
         return {"events": self._tracing.traced() or None, "all_events": [*self._tracing.words]}
 
-    def trace(self, call: Call) -> Any:
+    async def trace(self, call: Call) -> Any:
         """
         See the route.
         """
         body = call.body
         known = [event for event in self._tracing.words if event in body["events"]]
         names = [readName(name, "names") for name in body.get("names", ())]
-        self._tracing.trace(known, body.get("clients", []), names, body.get("groups", []))
+        await maybeDeferred(
+            self._tracing.trace, known, body.get("clients", []), names, body.get("groups", [])
+        )
         message = "nothing is traced" if not known else f"traced: {', '.join(known)}"
         return {"ok": True, "events": known, "message": message}
 

@@ -38,6 +38,7 @@ PAGES: Mapping[str, str] = {
     "processes talk past each other: {reason}": "helper-internal-error",
     "what another process asked for failed: {name}": "helper-internal-error",
     "a helper process was spoken to badly": "helper-internal-error",
+    "a connection broke ({times} times)": "connection-broke",
     # Queries.
     "a query failed: {reason} ({times} times)": "query-failed",
     "{where} broke on {name}, {times} break(s) since this was last logged": "query-failed",

@@ -18,8 +18,9 @@ cdef class Series:
 
 cdef class QueryMetrics:
     cdef public dict durations
-    cdef public dict _series, _known, _places, _owed
-    cdef public list _replayed, _outcomes
+    cdef public dict _series, _known, _kindOf, _owed
+    cdef public list _replayed, _kinds
+    cdef public object _notes
     cdef public long _batches
 
     @cython.locals(query=QueryFacts, answer=Answer, series=Series, took=Histogram)

@@ -16,7 +16,8 @@ cdef class RowBuffer:
     cdef public long capacity, recorded, dropped, leftOut
     cdef public object _random
     cdef long _maxOctets, _octets, _lastClient, _threshold
-    cdef object _clientOf, _nameOf, _excludesName, _upstreamTransport, _instance, _lastAsker, _replayed
+    cdef object _clientOf, _nameOf, _excludesName, _upstreamTransport, _instance, _lastAsker
+    cdef public object _replayed
     cdef bytearray _rows
     cdef list _clients, _facts
     cdef dict _clientIndexes, _packedIndexes, _factIndexes, _frames

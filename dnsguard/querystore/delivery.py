@@ -29,8 +29,11 @@ __all__ = ["Deliveries"]
 
 T = TypeVar("T")
 
-PATIENCE = 1.0
-"""Seconds that a delivery may take before its block is written to the spool."""
+PATIENCE = 0.9
+"""
+Seconds that a delivery may take before its block is written to the spool: a little
+less than there are between two looks.
+"""
 
 MAX_HELD = 100_000
 """Rows that may wait in memory while the spool has no room."""

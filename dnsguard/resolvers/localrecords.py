@@ -102,8 +102,9 @@ class LocalRecordsResolver(AliasFollower):
             authoritative=True,
             upstream=answer.upstream,
             extendedError=answer.extendedError,
+            # Not to be replayed: whoever clears or renews the target forgets
+            # replies for the target's name, and knows nothing of this one.
             cacheSeconds=min(layout.leastTTL or 0, answer.cacheSeconds),
-            replaySeconds=min(float(layout.leastTTL or 0), answer.replaySeconds),
         )
 
 

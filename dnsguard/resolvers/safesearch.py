@@ -96,8 +96,9 @@ class SafeSearchResolver(AliasFollower):
             authoritative=True,
             upstream=answer.upstream,
             extendedError=FORGED,
+            # Not to be replayed: whoever clears or renews the strict name forgets
+            # replies for that, and knows nothing of the usual one.
             cacheSeconds=min(seconds, answer.cacheSeconds),
-            replaySeconds=min(float(seconds), answer.replaySeconds),
         )
 
 

@@ -31,6 +31,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dnsguard.throttle import Throttle
+
 __all__ = ["Crowd", "StreamTransport", "isAvailable"]
 
 _BATCH = 64
@@ -97,6 +99,7 @@ class Crowd:
         """
         self._reactor: IReactorFDSet = reactor
         self._callLater = reactor.callLater
+        self._throttle = Throttle(now=reactor.seconds)
         self._poller = select.epoll()
         self._members: dict[int, IReadWriteDescriptor] = {}
         self._masks: dict[int, int] = {}
@@ -234,7 +237,9 @@ class Crowd:
                 reading = False
                 ended = member.doWrite()
         except Exception as reason:
-            self.log.failure("a connection failed")
+            times = self._throttle.allows()
+            if times:
+                self.log.failure("a connection broke ({times} times)", times=times)
             ended = reason
         if ended:
             self._end(member, ended, reading)

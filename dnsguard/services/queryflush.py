@@ -29,6 +29,12 @@ __all__ = ["QueryFlushService"]
 TICK = 1.0
 """Seconds between two looks at the buffer."""
 
+MARGIN = 2.0
+"""
+Seconds of the interval that are left for a delivery: when it takes long, to find
+that out at the next look, and to write the block to the spool.
+"""
+
 WAITING_OCTETS = 8 << 20
 """Octets of blocks that wait in memory; from there on rows wait in the buffer."""
 
@@ -67,7 +73,8 @@ class QueryFlushService(Service):
             <twisted.internet.interfaces.IReactorTime>} and L{IReactorThreads
             <twisted.internet.interfaces.IReactorThreads>}.
         @param pool: The thread pool for the spool's files.
-        @param interval: Seconds a row waits at most before it is sent.
+        @param interval: Seconds after which a row is in the store, or on disk in
+            the spool, unless there is no spool; three if this is less.
         @param batchSize: Rows that are sent at once, interval or not.
         @param maintenanceInterval: Seconds between two rounds of the store's
             upkeep.
@@ -80,7 +87,8 @@ class QueryFlushService(Service):
         self.deliveries = Deliveries(store, spool, reactor, pool)
         self.received = 0
         self._reactor = reactor
-        self._interval = interval
+        # Looks are a little early or late.
+        self._period = max(min(interval, TICK), interval - MARGIN) - min(interval, TICK) / 2
         self._batchSize = batchSize
         self._maintenanceInterval = maintenanceInterval
         self._tail = tail if tail is not None else LiveTail()
@@ -130,7 +138,7 @@ class QueryFlushService(Service):
         """
         super().startService()
         now = self._reactor.seconds()
-        self._nextFlush = now + self._interval
+        self._nextFlush = now + self._period
         self._nextMaintenance = now + self._maintenanceInterval
         self._recorder.pressed = self._pressed
         self._ticker.start(TICK, now=True)
@@ -171,7 +179,7 @@ class QueryFlushService(Service):
             now = self._reactor.seconds()
             due = now >= self._nextFlush or self._buffer.used >= self._batchSize
             if due or self._tail:
-                self._nextFlush = now + self._interval
+                self._nextFlush = now + self._period
                 self._gather()
             self.deliveries.look()
             if now >= self._nextMaintenance and not self._maintaining:

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 def compose(
     bytes octets not None,
+    Py_ssize_t start,
     bytes name not None,
     bytes tail not None,
     bint mix,
@@ -22,12 +23,13 @@ def compose(
     cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
     cdef Py_ssize_t asked = size + PyBytes_GET_SIZE(tail)
     cdef Py_ssize_t head = 2 + PyBytes_GET_SIZE(header)
-    cdef const unsigned char* chance = <const unsigned char*> PyBytes_AS_STRING(octets)
+    cdef const unsigned char* chance
     cdef bytes sent, message
     cdef unsigned char* out
     cdef Py_ssize_t at
-    if PyBytes_GET_SIZE(octets) < 5 + size:
+    if not 0 <= start <= PyBytes_GET_SIZE(octets) - 5 - size:
         raise ValueError("too few octets")
+    chance = <const unsigned char*> PyBytes_AS_STRING(octets) + start
     sent = PyBytes_FromStringAndSize(NULL, asked)
     out = <unsigned char*> PyBytes_AS_STRING(sent)
     memcpy(out, PyBytes_AS_STRING(name), size)
@@ -43,7 +45,7 @@ def compose(
     memcpy(PyBytes_AS_STRING(message) + head + asked, PyBytes_AS_STRING(opt), PyBytes_GET_SIZE(opt))
     return (
         (<int> chance[0] << 16) | (<int> chance[1] << 8) | chance[2],
-        octets[3:5],
+        PyBytes_FromStringAndSize(<const char*> chance + 3, 2),
         sent,
         message,
     )

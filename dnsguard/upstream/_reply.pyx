@@ -9,8 +9,14 @@ left to the Python code.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(type, Py_ssize_t)
+    void PyTuple_SET_ITEM(object, Py_ssize_t, object)
+
 
 cdef enum:
     HEADER = 12
@@ -28,6 +34,14 @@ cdef inline uint32_t _two(const unsigned char* at) noexcept nogil:
 
 cdef inline uint32_t _four(const unsigned char* at) noexcept nogil:
     return (_two(at) << 16) | _two(at + 2)
+
+
+cdef inline void _put(layout, Py_ssize_t at, value):
+    """
+    Set an item of a tuple that nobody else knows yet.
+    """
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(layout, at, value)
 
 
 cdef inline bint _isAmong(const uint32_t* owners, int count, uint32_t owner) noexcept nogil:
@@ -148,10 +162,21 @@ def measure(bytes message not None, bytes question not None, Layout):
     out[10] = counts[2] >> 8
     out[11] = counts[2] & 0xFF
     memcpy(out + HEADER, PyBytes_AS_STRING(question), asked)
-    layout = tuple.__new__(Layout, (
-        0, _two(wire + 2), (1, counts[0], counts[1], counts[2]), question[:asked - 4],
-        _two(wire + HEADER + asked - 4), _two(wire + HEADER + asked - 2), HEADER + asked,
-        tuple(ttls), None if least < 0 else least, None if negative < 0 else negative,
-        None, False, None, (sections[0], sections[1], sections[2]), end,
-    ))
+    # tuple.__new__() would make a tuple of these first.
+    layout = PyType_GenericAlloc(Layout, 15)
+    _put(layout, 0, 0)
+    _put(layout, 1, _two(wire + 2))
+    _put(layout, 2, (1, counts[0], counts[1], counts[2]))
+    _put(layout, 3, PyBytes_FromStringAndSize(PyBytes_AS_STRING(question), asked - 4))
+    _put(layout, 4, _two(wire + HEADER + asked - 4))
+    _put(layout, 5, _two(wire + HEADER + asked - 2))
+    _put(layout, 6, HEADER + asked)
+    _put(layout, 7, tuple(ttls))
+    _put(layout, 8, None if least < 0 else least)
+    _put(layout, 9, None if negative < 0 else negative)
+    _put(layout, 10, None)
+    _put(layout, 11, False)
+    _put(layout, 12, None)
+    _put(layout, 13, (sections[0], sections[1], sections[2]))
+    _put(layout, 14, end)
     return stripped, layout, opt, chained

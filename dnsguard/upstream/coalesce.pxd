@@ -11,7 +11,7 @@ from dnsguard.upstream.exchange cimport Exchange, Group
 cdef class Coalescer:
     cdef public Py_ssize_t joined, refused
     cdef public object trace
-    cdef object _clock
+    cdef object _clock, _end
     cdef Py_ssize_t _maxExchanges, _maxWaiters
     cdef dict _underWay
 

@@ -43,6 +43,8 @@ class Coalescer:
         self._maxExchanges = maxExchanges
         self._maxWaiters = maxWaiters
         self._underWay: dict[tuple[bytes, bytes, bool, bool], Exchange] = {}
+        # Bound once, not for each question.
+        self._end = self._ended
 
     def __len__(self) -> int:
         """
@@ -81,7 +83,7 @@ class Coalescer:
             self.refused += 1
             return None
         now = self._clock.seconds()
-        exchange = Exchange(question, group, self._ended, now + timeout, self.trace)
+        exchange = Exchange(question, group, self._end, now + timeout, self.trace)
         self._underWay[question] = exchange
         exchange.start(now)
         return exchange.join(receive) if exchange.answer is None else exchange.answer

@@ -134,8 +134,10 @@ class DatagramUpstream:
         name = exchange.qname
         entropy = self._entropy
         header, opt = queryParts(exchange.dnssecOK, exchange.checkingDisabled, not attempt.plain)
+        start = entropy.draw(CHANCE + len(name))
         lot, id, sent, message = compose(
-            entropy.take(CHANCE + len(name)),
+            entropy.octets,
+            start,
             name,
             exchange.tail,
             self._mixCase and now >= self._foldsUntil,
@@ -172,10 +174,9 @@ class DatagramUpstream:
         if attempt is None:
             self._unexpected(port, datagram)
             return
-        sent = attempt.sent
         if (
-            datagram[12 : 12 + len(sent)] != sent
-            or datagram[4:6] != _ONE_QUESTION
+            not datagram.startswith(attempt.sent, 12)
+            or not datagram.startswith(_ONE_QUESTION, 4)
             or datagram[2] & 0xF8 != 0x80
         ):
             self._mismatched(attempt, datagram)

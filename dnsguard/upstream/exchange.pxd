@@ -41,7 +41,7 @@ cdef class Exchange:
     @cython.locals(group=Group, remaining=double, left=Py_ssize_t)
     cdef _askNext(self, double now)
     @cython.locals(group=Group)
-    cdef Attempt _attempt(self, Py_ssize_t place, double now, double deadline)
+    cdef Attempt _attempt(self, place, double now, double deadline)
     cpdef giveUp(self)
     @cython.locals(waiter=Waiter)
     cdef _finish(self, answer)

@@ -5,7 +5,8 @@ What the attributes of L{dnsguard.upstream.message} are where it is compiled.
 
 
 cdef class Entropy:
+    cdef public bytes octets
     cdef Py_ssize_t _batch, _at
-    cdef bytes _octets
 
+    cpdef Py_ssize_t draw(self, Py_ssize_t count) except -1
     cpdef bytes take(self, Py_ssize_t count)

@@ -26,27 +26,37 @@ class Entropy:
     """
     Unpredictable octets from the kernel, fetched in batches: one system call
     serves hundreds of queries.
+
+    @ivar octets: The present batch.
     """
 
     def __init__(self, batch: int = 4096) -> None:
         """
-        @param batch: Octets fetched at a time; more than any one L{take}.
+        @param batch: Octets fetched at a time; more than any one L{draw}.
         """
+        self.octets = b""
         self._batch = batch
-        self._octets = b""
         self._at = 0
+
+    def draw(self, count: int) -> int:
+        """
+        Set aside C{count} octets that nobody can guess.
+
+        @return: Where they start in C{octets}.
+        """
+        start = self._at
+        if start + count > len(self.octets):
+            self.octets = os.urandom(self._batch)
+            start = 0
+        self._at = start + count
+        return start
 
     def take(self, count: int) -> bytes:
         """
         Give C{count} octets that nobody can guess.
         """
-        start = self._at
-        self._at = end = start + count
-        if end > len(self._octets):
-            self._octets = os.urandom(self._batch)
-            start, self._at = 0, count
-            end = count
-        return self._octets[start:end]
+        start = self.draw(count)
+        return self.octets[start : start + count]
 
 
 CHANCE = 5
@@ -54,13 +64,15 @@ CHANCE = 5
 
 
 def compose(
-    octets: bytes, name: bytes, tail: bytes, mix: bool, header: bytes, opt: bytes
+    octets: bytes, start: int, name: bytes, tail: bytes, mix: bool, header: bytes, opt: bytes
 ) -> tuple[int, bytes, bytes, bytes]:
     """
     Write a query that nobody can foretell. Replaced by compiled code where
     there is a compiler.
 
-    @param octets: Unpredictable octets: L{CHANCE} and as many as the name has.
+    @param octets: Among others, unpredictable octets: L{CHANCE} and as many as
+        the name has.
+    @param start: Where they start.
     @param name: The name, lower-cased, in wire form.
     @param tail: Type and class, four octets.
     @param mix: Leave each letter's case to chance, so that a forger must guess
@@ -71,15 +83,16 @@ def compose(
         sent, and the whole query.
     """
     size = len(name)
-    if len(octets) < CHANCE + size:
+    behind = start + CHANCE + size
+    if not 0 <= start <= len(octets) - CHANCE - size:
         raise ValueError("too few octets")
     if mix:
         letters = int.from_bytes(name.translate(_LETTERS), "big")
-        chance = int.from_bytes(octets[CHANCE : CHANCE + size], "big")
+        chance = int.from_bytes(octets[behind - size : behind], "big")
         name = (int.from_bytes(name, "big") ^ (chance & letters)).to_bytes(size, "big")
-    id = octets[3:5]
+    id = octets[start + 3 : start + 5]
     sent = name + tail
-    return int.from_bytes(octets[:3], "big"), id, sent, id + header + sent + opt
+    return int.from_bytes(octets[start : start + 3], "big"), id, sent, id + header + sent + opt
 
 
 def _queryParts(cd: bool, edns: bool, do: bool) -> tuple[bytes, bytes]:

@@ -27,3 +27,4 @@ cdef class PortPool:
     @cython.locals(place=Py_ssize_t, port=Port)
     cpdef Port draw(self, long chance)
     cpdef post(self, Port port, bytes message)
+    cpdef received(self, list arrived)

@@ -308,15 +308,21 @@ class PortPool:
         except OSError as error:
             self.reader.portFailed(port, error)
             return
-        self.received(port, datagram)
+        self.received([(port, datagram)])
 
-    def received(self, port: Port, datagram: bytes) -> None:
+    def received(self, arrived: list[tuple[Port, bytes | int]]) -> None:
         """
-        Pass a datagram on.
+        Pass on what has arrived at some ports: a datagram, or the C{errno} of
+        what went wrong there.
         """
-        try:
-            self.reader.datagramReceived(port, datagram)
-        except Exception:
-            # The reactor drops a reader that raises, and here one reader
-            # stands for all ports: the upstream would fall silent for good.
-            self.log.failure("a datagram was handled badly")
+        told = self.reader.datagramReceived
+        for port, datagram in arrived:
+            try:
+                if isinstance(datagram, bytes):
+                    told(port, datagram)
+                elif datagram not in (errno.EAGAIN, errno.EWOULDBLOCK):
+                    self.reader.portFailed(port, OSError(datagram, os.strerror(datagram)))
+            except Exception:
+                # The reactor drops a reader that raises, and here one reader
+                # stands for all ports: the upstream would fall silent for good.
+                self.log.failure("a datagram was handled badly")

@@ -3,8 +3,6 @@
 What the attributes of L{dnsguard.upstream.reply} are where it is compiled.
 """
 
-cimport cython
-
 
 cdef class Reply:
     cdef readonly bytes wire
@@ -12,5 +10,5 @@ cdef class Reply:
     cdef readonly int rCode
 
 
-@cython.locals(bare=bytes)
 cpdef Reply readReply(bytes wire, bytes question)
+cdef _bareEDNS(bytes octets)

@@ -11,7 +11,6 @@ was made up for it.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 
 from dnsguard.wire.edns import EDE_OPTION, EDNS, ExtendedError, InvalidOPT
 from dnsguard.wire.layout import AD, Layout, MalformedMessage, readName, scan
@@ -36,6 +35,9 @@ _MAX_OWNERS = 15
 
 _MAX_NAMED = 512
 """Answer records whose owners are read one by one: that takes its time."""
+
+_MAX_BARE = 64
+_bare: dict[bytes, EDNS] = {}
 
 _CNAME = 5
 _DNAME = 39
@@ -162,12 +164,16 @@ def _readAny(wire: bytes, question: bytes) -> Reply:
     return Reply(stripped, layout, rCode, edns)
 
 
-@lru_cache(maxsize=64)
 def _bareEDNS(octets: bytes) -> EDNS:
     """
     Read an OPT record without options: a server's are all the same.
     """
-    return EDNS.decode(octets, 0, 11)
+    edns = _bare.get(octets)
+    if edns is None:
+        if len(_bare) >= _MAX_BARE:
+            _bare.clear()
+        edns = _bare[octets] = EDNS.decode(octets, 0, 11)
+    return edns
 
 
 def _withoutOPT(wire: bytes, question: bytes) -> tuple[bytes, Layout, EDNS | None]:

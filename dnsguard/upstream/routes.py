@@ -43,8 +43,8 @@ class UpstreamSet:
                 seen[id(upstream)] = upstream
         self.upstreams = tuple(seen.values())
         self.timers = timers
-        self._default = self.groups.get(ROOT)
-        self._routed = len(self.groups) - (self._default is not None)
+        self._default = (ROOT, self.groups[ROOT]) if ROOT in self.groups else None
+        self._routed = len(self.groups) - (ROOT in self.groups)
 
     def find(self, qname: bytes, type: int) -> tuple[bytes, Group] | None:
         """
@@ -62,7 +62,7 @@ class UpstreamSet:
                 if group is not None:
                     return name, group
                 name = parent(name)
-        return None if self._default is None else (ROOT, self._default)
+        return self._default
 
     def retire(self, kept: UpstreamSet) -> None:
         """

@@ -10,8 +10,6 @@ reply.
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 from typing import TYPE_CHECKING
 
@@ -62,11 +60,7 @@ class EpollWatch:
         pool = self._pool
         ports = pool.ports
         if receiveAll is not None:
-            for port, datagram in receiveAll(self._epoll.fileno(), ports):
-                if type(datagram) is bytes:
-                    pool.received(port, datagram)
-                elif datagram not in (errno.EAGAIN, errno.EWOULDBLOCK):
-                    pool.reader.portFailed(port, OSError(datagram, os.strerror(datagram)))
+            pool.received(receiveAll(self._epoll.fileno(), ports))
             return
         read = pool.read
         for number, _ in self._epoll.poll(0, BATCH):

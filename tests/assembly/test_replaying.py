@@ -280,13 +280,31 @@ class ReplayingTests(SynchronousTestCase):
         story = Replaying()
         story.begin(0)
         for name in NAMES:
-            for _ in range(3):
-                story.server.ask(request(name), ADDRESSES[0])
+            for type in (1, 65):
+                for _ in range(3):
+                    story.server.ask(request(name, type), ADDRESSES[0])
         story.teardown()
         self.assertEqual(
             story.server.outcomes,
             {Outcome.CACHED, Outcome.LOCAL, Outcome.BLOCKED, Outcome.SAFE_SEARCH},
         )
+
+    def test_clearedTarget(self) -> None:
+        """
+        What an alias of the operator's, or safe search, made of another name's answer
+        goes when that name is cleared.
+        """
+        story = Replaying()
+        story.begin(0)
+        for name, target in [
+            ("link.example.org", "t10.example.net"),
+            ("www.bing.com", "strict.bing.com"),
+        ]:
+            for _ in range(3):
+                story.server.ask(request(name), ADDRESSES[0])
+            story.clear(target)
+            story.server.ask(request(name), ADDRESSES[0])
+        story.teardown()
 
     def test_wouldBeFound(self) -> None:
         """

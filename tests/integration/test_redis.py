@@ -29,24 +29,6 @@ class StandaloneTests(RedisCase):
         server = self.redis()
         self.shares(server, f'address: "127.0.0.1:{server.port}"')
 
-    def test_killed(self) -> None:
-        """
-        A server that dies, and comes back, is noticed by no client.
-        """
-        server = self.redis()
-        process = self.guard("first", f'address: "127.0.0.1:{server.port}"')
-        load = self.load(process, "k")
-        time.sleep(0.3)
-        server.signal(signal.SIGKILL)
-        self.waitFor(lambda: "left alone" in process.output(), process)
-        time.sleep(0.3)
-        server.stop()
-        server.start()
-        self.waitFor(lambda: process.output().count("is in use") == 2, process)
-        before = server.ask("DBSIZE")
-        self.waitFor(lambda: server.ask("DBSIZE") > before, process)
-        self.assertGreater(load.answered(), 20)
-
     def test_paused(self) -> None:
         """
         A server with a password and a database number that stalls for longer
@@ -118,27 +100,6 @@ class StandaloneTests(RedisCase):
         process = self.guard("first", text, ready=False)
         process.process.wait(15)
         self.assertIn("degraded_on_unavailable is off", process.output())
-
-    def test_refusesWrites(self) -> None:
-        """
-        A server that is full, or a replica, or can't save, costs nothing but
-        a line; what it has is still used.
-        """
-        server = self.redis()
-        process = self.guard("first", f'address: "127.0.0.1:{server.port}"')
-        self.resolve(process, "before.example.org")
-        self.waitFor(lambda: server.ask("EXISTS", "dns:before.example.org:1:1") == 1, process)
-        server.ask("CONFIG", "SET", "maxmemory", "1")
-        load = self.load(process, "o")
-        self.waitFor(lambda: "answers can't be kept" in process.output(), process)
-        other = self.guard("second", f'address: "127.0.0.1:{server.port}"')
-        self.resolve(other, "before.example.org")
-        self.assertEqual(self.upstream.names.count("before.example.org"), 1)
-        server.ask("CONFIG", "SET", "maxmemory", "0")
-        before = server.ask("DBSIZE")
-        self.waitFor(lambda: server.ask("DBSIZE") > before, process)
-        self.assertGreater(load.answered(), 20)
-        self.assertNotIn("left alone", process.output())
 
     def test_reload(self) -> None:
         """

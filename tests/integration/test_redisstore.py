@@ -6,6 +6,7 @@ asked.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,22 +14,27 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.candidate import Clearing, Standing
 from dnsguard.caching.entry import Entry
+from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerStore
+from dnsguard.observers.hitcounter import HitCounter
 from dnsguard.redis.cachestore import RedisAnswerStore
 from dnsguard.redis.channel import ClearingChannel
 from dnsguard.redis.endpoints import Place, endpointOf
 from dnsguard.redis.link import Link
+from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.wire.names import fromText
 from tests.redis.entries import POLICY, entryFor, keyFor
 from tests.support.redisserver import MISSING, RedisServer
+from tests.support.replaybatch import FakeReplayBatch
 
 KEY = keyFor()
 NAME = "dns:www.example.org:1:1"
@@ -232,6 +238,43 @@ class StoreTests(TestCase):
         info = self.server.ask("INFO", "commandstats").decode()
         calls = next(line for line in info.splitlines() if "_evalsha:" in line)
         self.assertIn("calls=5,", calls)
+
+    async def test_counting(self) -> None:
+        """
+        However many hits there are, on however many names, Redis sees a few
+        hundred commands for each second of them, those in scripts included.
+        """
+        clock = Clock()
+        rates: HitRates[Key] = HitRates(20_000, 60.0)
+        counter = HitCounter(rates, clock, store=self.store, sweepWindow=3600.0)
+        answer = Answer.failure(0, Outcome.CACHED)
+        entries = {
+            number: ReplayedAnswer(
+                fromText(f"n{number}.example.org"), 1, 1, Outcome.CACHED, 0, "", None, answer
+            )
+            for number in range(10_000)
+        }
+        batch: Any = FakeReplayBatch(entries)
+        batch.hits.update(dict.fromkeys(entries, 50))
+
+        def commands() -> int:
+            text = self.server.ask("INFO", "commandstats").decode()
+            return sum(int(each) for each in re.findall(r"calls=(\d+)", text))
+
+        # The scripts are known from then on.
+        counter.queriesReplayed(batch)
+        clock.advance(1)
+        counter.flush()
+        await self.until(lambda: self.server.ask("KEYS", "dnsmeta:hit:sweep:*"))
+        before, seconds = commands(), 5
+        for _ in range(seconds):
+            counter.queriesReplayed(batch)
+            clock.advance(1)
+            counter.flush()
+            await self.store.count()
+        self.assertGreater(rates.count((fromText("n7.example.org"), 1, 1, 0), 6.0), 250.0)
+        self.assertLess((commands() - before) / seconds, 500)
+        self.assertGreater((commands() - before) / seconds, 100)
 
     async def test_candidates(self) -> None:
         """

@@ -164,6 +164,29 @@ class RefreshingTests(TestCase):
         self.assertIn("damaged", complaints[0])
         self.assertNotIn("Traceback", third.output())
 
+    def test_killed(self) -> None:
+        """
+        A process that is killed, at whatever moment, has saved what it had some
+        time before, and its file is whole.
+        """
+        self.upstream.ttl = 3000
+        cache = "snapshot: {interval: 1s}, refresh: {client_response_timeout: 200ms}"
+        path = self.folder / "data" / "cache.snapshot"
+        process = self.start(cache)
+        for name in NAMES:
+            self.ask(name)
+        self.assertTrue(until(lambda: path.exists() and path.stat().st_size > 60 * len(NAMES)))
+        self.upstream.silent = True
+        for seconds in (0.0, 0.35, 0.9):
+            time.sleep(seconds)
+            process.signal(signal.SIGKILL)
+            process.process.wait(10)
+            process = self.start(cache)
+            for name in NAMES:
+                code, address, _, error = self.ask(name)
+                self.assertEqual((code, address, error), (0, 99, b""))
+            self.assertIn(f"{len(NAMES)} cached answers restored", process.output())
+
     def test_sweep(self) -> None:
         """
         What nobody asks for any more is renewed by the sweeper, before it

@@ -62,6 +62,26 @@ class SharedRefreshTests(RedisCase):
         self.assertGreaterEqual(renewed, 2)
         self.assertLessEqual(renewed, spent / 3 + 1)
 
+    def test_withoutRedis(self) -> None:
+        """
+        When Redis is gone, a name is renewed before its time is over just the
+        same: the lock is this process's own then.
+        """
+        self.upstream.ttl = 4
+        server = self.redis()
+        text = self.settings(server.port, "refresh: {sweep_interval: 1s, sweep_window: 2s}")
+        process = self.guard("first", text)
+        name = "www.example.org"
+        self.resolve(process, name)
+        server.stop()
+        self.waitFor(lambda: "is left alone" in process.output(), process)
+        before = self.upstream.names.count(name)
+        until = time.monotonic() + 9
+        while time.monotonic() < until:
+            self.assertGreater(self.ttl(process, name), 0)
+            time.sleep(0.2)
+        self.assertGreaterEqual(self.upstream.names.count(name) - before, 2)
+
     def test_warmStart(self) -> None:
         """
         An instance that starts has what the others know before clients ask,

@@ -144,7 +144,7 @@ class LocalRecordsTests(SynchronousTestCase):
             self.assertTrue(answer.authoritative)
             self.assertEqual(answer.upstream, "one")
             self.assertEqual(answer.cacheSeconds, 50)
-            self.assertEqual(answer.replaySeconds, 20)
+            self.assertEqual(answer.replaySeconds, 0)
         self.assertEqual(
             [toText(sent.qname) for sent in self.tail.asked], ["host.example.net"] * 2
         )

@@ -171,7 +171,7 @@ class ScanRequestTests(SynchronousTestCase):
     if scanRequest is None:
         skip = "not compiled"
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(requests())
     def test_likeTheLongWay(self, request: bytes) -> None:
         """

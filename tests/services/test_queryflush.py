@@ -214,10 +214,10 @@ class QueryFlushTests(SynchronousTestCase):
 
     def test_interval(self) -> None:
         """
-        Rows are sent after the interval, and not before.
+        Rows are sent two seconds before the interval is over, and not before.
         """
         self.record(3)
-        self.pass_(4)
+        self.pass_(2)
         self.expect(0)
         self.pass_(1)
         self.expect(3)
@@ -255,6 +255,19 @@ class QueryFlushTests(SynchronousTestCase):
         self.successResultOf(self.service.stopService())
         assert block is not None
         self.assertFalse(self.service.take(block))
+
+    def test_withinTheInterval(self) -> None:
+        """
+        Rows are on disk before the interval is over, though the store takes them
+        and doesn't say so.
+        """
+        self.record(3)
+        self.store.mode = "wait"
+        self.pass_(4)
+        self.expect(0)
+        assert self.spool is not None
+        self.assertEqual(self.spool.rows, 3)
+        self.expectSum()
 
     def test_batchSize(self) -> None:
         """
@@ -383,7 +396,7 @@ class QueryFlushTests(SynchronousTestCase):
         """
         self.store.mode = "break"
         self.record(3)
-        self.pass_(5)
+        self.pass_(3)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.store.mode = "take"
         self.pass_(5)

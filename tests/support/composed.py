@@ -7,6 +7,7 @@ replay stores: on a clock that tests set, with an upstream they know.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock

@@ -22,7 +22,7 @@ __all__ = ["DNSGuardProcess", "askTCP", "askUDP", "freePort", "request"]
 
 ROOT = Path(__file__).parents[2]
 
-STARTING = 20.0
+STARTING = 60.0
 """Seconds a process gets to answer its first query, on a busy machine."""
 
 

@@ -14,11 +14,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.wire.layout import scan
+from dnsguard.wire.names import fromText
 from tests.support.process import DNSGuardProcess, askUDP, freePort, request
 from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
 __all__ = ["Load", "RedisCase"]
+
+LANES = 3
+"""Threads that ask at a time."""
 
 CONFIG = """
 server:
@@ -29,44 +33,59 @@ cache:
   redis: {{{redis}}}
 """
 
-ADDRESS = b"\xc0\x00\x02\x63"
 
-
-class Load(threading.Thread):
+class Load:
     """
-    Asks for one name after the other, and checks each answer.
+    Asks for one name after the other, in several threads, and checks each
+    answer.
 
-    @ivar asked: How many.
     @ivar wrong: Those that weren't answered as they should be, and how.
-    @ivar slowest: The seconds that the slowest took.
     """
 
-    def __init__(self, port: int, word: str) -> None:
-        super().__init__(daemon=True)
-        self.asked = 0
+    def __init__(self, port: int, word: str, address: Callable[[str], bytes]) -> None:
+        """
+        @param word: What the names begin with.
+        @param address: Gives the address that a name must have.
+        """
         self.wrong: list[str] = []
-        self.slowest = 0.0
         self._port = port
-        self._word = word
+        self._address = address
+        self._asked = [0] * LANES
         self._ending = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane, f"{word}{lane}-"), daemon=True)
+            for lane in range(LANES)
+        ]
 
-    def run(self) -> None:
+    @property
+    def asked(self) -> int:
         """
-        Ask until told to stop.
+        How many questions so far.
         """
+        return sum(self._asked)
+
+    def start(self) -> None:
+        """
+        Begin to ask.
+        """
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, lane: int, word: str) -> None:
         while not self._ending.is_set():
             # Each name twice, so that L0, L1 and upstream all have their part.
-            name = f"{self._word}{self.asked // 2}.example.org"
-            started = time.monotonic()
+            name = f"{word}{self._asked[lane] // 2}.example.org"
+            query = request(name, id=self._asked[lane] & 0xFFFF)
             try:
-                reply = askUDP(self._port, request(name), timeout=3.0)
+                reply = askUDP(self._port, query, timeout=3.0)
             except OSError as error:
                 self.wrong.append(f"{name}: {error}")
             else:
-                if scan(reply).rCode != 0 or not reply.endswith(ADDRESS):
+                layout = scan(reply)
+                echoed = reply[:2] == query[:2] and layout.name == fromText(name)
+                if not echoed or layout.rCode or reply[-4:] != self._address(name):
                     self.wrong.append(f"{name}: {reply!r}")
-            self.slowest = max(self.slowest, time.monotonic() - started)
-            self.asked += 1
+            self._asked[lane] += 1
             time.sleep(0.002)
 
     def end(self) -> None:
@@ -74,7 +93,8 @@ class Load(threading.Thread):
         Stop asking.
         """
         self._ending.set()
-        self.join(10)
+        for thread in self._threads:
+            thread.join(10)
 
     def answered(self) -> int:
         """
@@ -101,6 +121,8 @@ class RedisCase(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
         self.upstream = Responder()
+        # So that no answer can be taken for another one.
+        self.upstream.perName = True
         self.upstream.start()
         self.addCleanup(self.upstream.stop)
 
@@ -140,7 +162,7 @@ class RedisCase(SynchronousTestCase):
         """
         Ask a process for names until the test, or it, has its end.
         """
-        load = Load(process.port, word)
+        load = Load(process.port, word, self.upstream.addressOf)
         self.addCleanup(load.end)
         load.start()
         return load
@@ -162,7 +184,7 @@ class RedisCase(SynchronousTestCase):
         Have a process resolve a name, and check the answer.
         """
         reply = askUDP(process.port, request(name))
-        self.assertEqual((scan(reply).rCode, reply[-4:]), (0, ADDRESS))
+        self.assertEqual((scan(reply).rCode, reply[-4:]), (0, self.upstream.addressOf(name)))
 
     def shares(self, server: RedisServer, redis: str) -> None:
         """

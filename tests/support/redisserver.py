@@ -109,7 +109,7 @@ class RedisServer:
         self.stop()
         raise AssertionError(f"redis-server doesn't start:\n{text}")
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, *words: str | bytes) -> Any:
         """
         Run one command over a connection of its own, in the open.
         """
@@ -135,8 +135,8 @@ class RedisServer:
             self.process.wait(10)
 
 
-def _run(stream: Any, words: tuple[str, ...]) -> Any:
-    parts = [word.encode() for word in words]
+def _run(stream: Any, words: tuple[str | bytes, ...]) -> Any:
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
     stream.write(b"*%d\r\n" % len(parts))
     for part in parts:
         stream.write(b"$%d\r\n%b\r\n" % (len(part), part))

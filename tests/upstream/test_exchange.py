@@ -207,6 +207,18 @@ class ExchangeTests(SynchronousTestCase):
             answer = Asked(strategy=strategy).answer
             self.assertEqual(answer.extendedError, ExtendedError(22, "no reply in time"))
 
+    def test_manyUpstreams(self) -> None:
+        """
+        However many there are, each is asked once.
+        """
+        for strategy in Strategy:
+            upstreams = [FakeUpstream(str(number)) for number in range(130)]
+            for upstream in upstreams:
+                upstream.refusing = "no route"
+            answer = Asked(*upstreams, strategy=strategy).answer
+            self.assertEqual(answer.outcome, Outcome.UPSTREAM_ERROR)
+            self.assertEqual({len(each.attempts) for each in upstreams}, {1}, strategy)
+
     def test_parallel(self) -> None:
         """
         Parallel asks all; the first good reply wins and the others are let

@@ -46,7 +46,7 @@ class ComposeTests(SynchronousTestCase):
         """
         header, opt = queryParts(dnssecOK, checkingDisabled, edns)
         octets = b"\0\1\2\3\4" + b"\xff" * len(QNAME)
-        lot, id, sent, message = compose(octets, QNAME, TAIL, True, header, opt)
+        lot, id, sent, message = compose(octets, 0, QNAME, TAIL, True, header, opt)
         self.assertEqual((lot, id), (0x000102, b"\3\4"))
         self.assertEqual(sent, b"\3WWW\7EXAMPLE\3ORG\0" + TAIL)
         self.assertEqual((message[:2], message[12 : 12 + len(sent)]), (id, sent))
@@ -79,7 +79,8 @@ class ComposeTests(SynchronousTestCase):
         """
         octets = b"x" * (CHANCE + len(QNAME) - 1)
         for each in (compose, pythonCompose):
-            self.assertRaises(ValueError, each, octets, QNAME, TAIL, True, b"", b"")
+            for start in (-1, 0, 1, len(octets), len(octets) + 1):
+                self.assertRaises(ValueError, each, octets, start, QNAME, TAIL, True, b"", b"")
 
     def test_mixingMixes(self) -> None:
         """
@@ -87,7 +88,7 @@ class ComposeTests(SynchronousTestCase):
         """
         for each in (compose, pythonCompose):
             mixed = [
-                each(secrets.token_bytes(CHANCE + len(QNAME)), QNAME, TAIL, True, b"", b"")[2]
+                each(secrets.token_bytes(CHANCE + len(QNAME)), 0, QNAME, TAIL, True, b"", b"")[2]
                 for _ in range(200)
             ]
             for at, octet in enumerate(QUESTION):
@@ -98,23 +99,32 @@ class ComposeTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(
         names,
-        st.binary(min_size=CHANCE + 255, max_size=CHANCE + 255),
+        st.binary(min_size=CHANCE + 255 + 50, max_size=CHANCE + 255 + 50),
+        st.integers(0, 50),
         st.binary(min_size=4, max_size=4),
         st.booleans(),
         st.binary(max_size=12),
         st.binary(max_size=12),
     )
     def test_same(
-        self, name: bytes, octets: bytes, tail: bytes, mix: bool, header: bytes, opt: bytes
+        self,
+        name: bytes,
+        octets: bytes,
+        start: int,
+        tail: bytes,
+        mix: bool,
+        header: bytes,
+        opt: bytes,
     ) -> None:
         """
         Compiled or not, the same comes out, and only ASCII letters of the
         name change, in case alone.
         """
-        lot, id, sent, message = compose(octets, name, tail, mix, header, opt)
+        lot, id, sent, message = compose(octets, start, name, tail, mix, header, opt)
         self.assertEqual(
-            (lot, id, sent, message), pythonCompose(octets, name, tail, mix, header, opt)
+            (lot, id, sent, message), pythonCompose(octets, start, name, tail, mix, header, opt)
         )
+        self.assertEqual(id, octets[start + 3 : start + 5])
         self.assertEqual((sent[: len(name)].lower(), sent[len(name) :]), (name, tail))
         self.assertEqual(message, id + header + sent + opt)
         if not mix:

@@ -174,7 +174,8 @@ class QueryStoreConfig:
     flushToStoreInterval: float = key(
         Duration(least=0.1, most=3600),
         5.0,
-        meaning="A row waits at most so long until it is sent to the store.",
+        meaning="""A row is in the store or, if that is slow, in the spool after so long at
+            most: what a sudden end may cost. Three seconds at least.""",
     )
     batchSize: int = key(
         Integer(1, 1_000_000, "rows"), 2000, meaning="So many rows are sent without waiting."

@@ -152,7 +152,8 @@ class RefreshConfig:
         0.0,
         meaning="""Answers with fewer hits than ``sweep_min_hits`` in this time aren't renewed so,
             and dropped from a shared cache; 0 renews all that there is room for, whether anybody
-            asks or not.""",
+            asks or not. The configuration that comes with dnsguard has 20m, as 0 asked upstream 18
+            times for each query of a day on a small network, and 20m 1.3 times.""",
     )
     hitCountSampleRate: float = key(
         Number(most=1),

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.assembly.changes import Changes
 from dnsguard.errors import ListenError
 from tests.support.control import Response, Server
 
@@ -97,12 +98,11 @@ class ChangeTests(ServerCase):
         What can't be put into force is taken out of the file again.
         """
         before = self.text
-        guard: Any = self.server.guard
 
-        async def refuse(config: Any) -> None:
+        async def refuse(changes: Any, config: Any) -> None:
             raise ListenError("127.0.0.1:53", "udp", "in use")
 
-        guard._reload = refuse
+        self.patch(Changes, "reload", refuse)
         response = self.change({"server": {"listen": ["127.0.0.1:53"]}})
         self.assertEqual(response.status, 409)
         self.assertIn("in use", response.json["error"])
