@@ -2,8 +2,8 @@
 """
 Five costs, as they are without doing anything about them and as they are here.
 
-Usage: C{python bench/bottlenecks.py [--realtime] [--built] [--seconds 3]}. It takes some
-two minutes, and one or two more for building what is measured (left out with
+Usage: C{python bench/bottlenecks.py [--realtime] [--built] [--seconds 3]}. It takes a
+minute and a half, and some more for building what is measured (left out with
 C{--built}). One core is the server's, the other one has the load, the upstream and
 C{redis-server}.
 
