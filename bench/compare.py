@@ -230,11 +230,12 @@ def tcp(
     }
 
 
-def dnsguard(lists: Path, more: str = "") -> Command:
+def dnsguard(lists: Path, more: str = "", caching: str = "") -> Command:
     """
     The whole of dnsguard.
 
     @param more: Lines of configuration besides.
+    @param caching: What the section C{cache} has besides, after a comma.
     """
 
     def command(folder: Path, port: int, work: str) -> list[str]:
@@ -258,7 +259,7 @@ client_identification:
 client_groups:
   - {{id: one, blocklist: {{denylist: [one.example]}}}}
   - {{id: two, blocklist: {{denylist: [two.example]}}}}
-cache: {{lru_size: 100000}}
+cache: {{lru_size: 100000{caching}}}
 {more}
 """
         )

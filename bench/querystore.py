@@ -90,35 +90,46 @@ def ring(count: int, names: int = 10_000, clients: int = 250) -> FakeReplayBatch
     return batch
 
 
+def encodeReplayed(module: str) -> tuple[float, float, Block]:
+    """
+    From the replay ring to RowBinary, by the code of a module.
+
+    @return: Seconds that a row takes from the ring to a block, and from there on; and
+        the block.
+    """
+    batch = ring(100_000)
+    made = sys.modules[module]
+    bufferModule.ReplayedRows = made.ReplayedRows  # type: ignore[misc]
+    buffer = RowBuffer(200_000)
+    blocks: list[Block] = []
+
+    def fill() -> None:
+        buffer.addReplayed(batch)
+        block = buffer.take()
+        assert block is not None
+        blocks[:] = [block]
+
+    def write() -> None:
+        block = blocks[0]
+        made.rowBinary(
+            block.rows, block.clients, block.facts, PROTOCOL_FRAGMENTS, fragment(("one",))
+        )
+
+    filling, writing = best(fill), best(write)
+    return filling / len(blocks[0]), writing / len(blocks[0]), blocks[0]
+
+
 def encode() -> None:
     """
     From the replay ring to RowBinary, and a row by way of an event.
     """
-    batch = ring(100_000)
-    for module in (bufferModule.ReplayedRows.__module__, encoding.__name__):
-        made = sys.modules[module]
-        bufferModule.ReplayedRows = made.ReplayedRows  # type: ignore[misc]
-        buffer = RowBuffer(200_000)
-        blocks: list[Block] = []
-
-        def fill(buffer: RowBuffer = buffer, blocks: list[Block] = blocks) -> None:
-            buffer.addReplayed(batch)
-            block = buffer.take()
-            assert block is not None
-            blocks[:] = [block]
-
-        def write(made: Any = made, blocks: list[Block] = blocks) -> None:
-            block = blocks[0]
-            made.rowBinary(
-                block.rows, block.clients, block.facts, PROTOCOL_FRAGMENTS, fragment(("one",))
-            )
-
-        filling, writing = best(fill), best(write)
-        count = len(blocks[0]) / 1e6
+    for module in dict.fromkeys((bufferModule.ReplayedRows.__module__, encoding.__name__)):
+        filling, writing, block = encodeReplayed(module)
         print(
-            f"{module}: ring to buffer {count / filling:.2f} M rows/s, buffer to RowBinary"
-            f" {count / writing:.2f}, both {count / (filling + writing):.2f}"
+            f"{module}: ring to buffer {1e-6 / filling:.2f} M rows/s, buffer to RowBinary"
+            f" {1e-6 / writing:.2f}, both {1e-6 / (filling + writing):.2f}"
         )
+    blocks = [block]
     octets = len(blocks[0].rows) + sum(map(len, blocks[0].facts))
     print(f"a buffered row: 32 octets, and {octets / len(blocks[0]):.1f} with its share of texts")
     events = [eventOf(f"n{n}.example.org", Outcome.UPSTREAM, "192.0.2.1") for n in range(5000)]
