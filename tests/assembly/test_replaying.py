@@ -271,7 +271,7 @@ class ReplayingTests(SynchronousTestCase):
         """
         self.run_(STORIES)
         log.msg(f"asked: {Replaying.total}; replayed by both stores: {Replaying.replayed}")
-        self.assertTrue(Replaying.replayed > 5 * STORIES, Replaying.replayed)
+        self.assertTrue(Replaying.replayed > STORIES // 2, Replaying.replayed)
 
     def test_everyKind(self) -> None:
         """
