@@ -596,7 +596,9 @@ class QueryFlushTests(SynchronousTestCase):
         self.pass_(1)
         self.assertEqual(self.store.rounds, 1)
         self.store.mode = "refuse"
-        self.pass_(60)
+        with capturedLogs() as log:
+            self.pass_(60)
+        self.assertEqual(self.complaints(log), ["query store upkeep: fake: told to"])
         self.store.mode = "take"
         self.pass_(60)
         self.assertEqual(self.store.rounds, 3)
