@@ -13,6 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -351,6 +352,18 @@ class ClickHouseFaultTests(StoreCase):
         with urlopen(Request(address, b"", headers)) as reply:
             reply.read()
 
+    def failures(self) -> float:
+        """
+        How many deliveries have failed.
+        """
+        return self.value("dnsguard_querystore_failed_deliveries_total")
+
+    def haveFailed(self, before: float) -> bool:
+        """
+        Have more failed than before?
+        """
+        return self.failures() > before
+
     def test_failures(self) -> None:
         """
         Errors before and after rows were stored, and answers that end half way, cost
@@ -358,14 +371,10 @@ class ClickHouseFaultTests(StoreCase):
         """
         self.serve()
         for mode in ("500", "500%20afterwards", "cut"):
-            before = self.value("dnsguard_querystore_failed_deliveries_total")
+            before = self.failures()
             self.server.fault(mode, 2)
             self.ask(20)
-            self.until(
-                lambda before=before: (
-                    self.value("dnsguard_querystore_failed_deliveries_total") > before
-                )
-            )
+            self.until(partial(self.haveFailed, before))
             self.expectBounded()
             self.until(lambda: self.waiting() == 0)
         self.expectAll()

@@ -5,6 +5,7 @@ Tests for L{dnsguard.services.queryflush} and L{dnsguard.querystore.delivery}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -390,7 +391,7 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(5)
         self.expectSum()
 
-    def complaints(self, log: list[Any]) -> list[str]:
+    def complaints(self, log: Sequence[dict[str, Any]]) -> list[str]:
         """
         The warnings and worse in a log.
         """
