@@ -117,6 +117,9 @@ PAGES: Mapping[str, str] = {
     "an answer of the control API broke off": "write-response-failed",
     # The query store.
     "query store {store} fails: {reason}; rows wait, DNS goes on": "querystore-insert-failed",
+    "query store {store} hasn't answered for {seconds:.0f} s; rows wait, DNS goes on": (
+        "querystore-insert-failed"
+    ),
     "query store {store} is slow; the rest is spooled": "querystore-insert-failed",
     "query store: delivery failed": "querystore-insert-failed",
     "query store: insert failed": "querystore-insert-failed",

@@ -35,6 +35,9 @@ Seconds that a delivery may take before its block is written to the spool: a lit
 less than there are between two looks.
 """
 
+SLOWNESS = 10.0
+"""Seconds that a delivery may take before it is spoken of."""
+
 MAX_HELD = 100_000
 """Rows that may wait in memory while the spool has no room."""
 
@@ -141,8 +144,16 @@ class Deliveries:
         """
         Write to the spool what can't be delivered now, and deliver what can.
         """
-        if self._spool is not None and self._isStuck(self._reactor.seconds()):
+        now = self._reactor.seconds()
+        if self._spool is not None and self._isStuck(now):
             Deferred.fromCoroutine(self._persist()).addErrback(self._unexpected)
+        if self._delivery is not None and now - self._delivery.since >= SLOWNESS:
+            # Its failure, if it comes to that, is the same trouble: no second line.
+            self._complain(
+                "store",
+                "query store {store} hasn't answered for {seconds:.0f} s; rows wait, DNS goes on",
+                seconds=now - self._delivery.since,
+            )
         self.deliver()
 
     async def finish(self, seconds: float) -> None:
@@ -296,9 +307,8 @@ class Deliveries:
         """
         self.delivered += len(delivery.block)
         self._delivery = None
-        if self._pause:
-            self._pause = 0.0
-            self._complained.pop("store", None)
+        self._pause = 0.0
+        if self._complained.pop("store", None) is not None:
             self.log.info("query store {store} takes rows again", store=self._store.name)
         if self._spool is None:
             return

@@ -228,7 +228,9 @@ class QueryFlushService(Service):
         try:
             await self._store.maintain()
         except StoreError as reason:
-            # Once a minute at most, as upkeep is.
-            self.log.warn("query store upkeep: {reason}", reason=reason)
+            # Once a minute at most, as upkeep is; a store that takes no rows either has
+            # been told of.
+            if not self.deliveries.isFailing:
+                self.log.warn("query store upkeep: {reason}", reason=reason)
         finally:
             self._maintaining = False

@@ -18,6 +18,8 @@ from dnsguard.config.load import Source, load
 from dnsguard.config.model import Config
 from dnsguard.observers.requestlog import RequestLog
 from dnsguard.policy.snapshot import Policies
+from dnsguard.querystore.filters import EVERYTHING
+from tests.support.events import eventOf
 
 
 class NotesTests(TestCase):
@@ -87,3 +89,30 @@ class NotesTests(TestCase):
         )
         self.assertIs(notes.queryStore, before)
         self.assertEqual(len(self.told), 1)
+
+    async def test_whatIsHidden(self) -> None:
+        """
+        Clients are hidden from those who watch and in the log as in the store; the log
+        has the queries too that the store leaves out.
+        """
+        notes = self.start(
+            "query_store: {engine: memory, anonymize_client_ip: truncate,"
+            " exclude_domains: [private.example]}\n"
+            "request_log: {enabled: true, directory: logs}\n"
+        )
+        assert notes.queryStore is not None
+        watcher = notes.queryStore.tail.watch(EVERYTHING)
+        assert watcher is not None
+        for noter in self.told[0]:
+            for name in ("www.example.org", "private.example"):
+                noter.queryAnswered(eventOf(name, client="192.0.2.77", clientName="tv"))
+        await ensureDeferred(notes.stopService())
+        self.assertEqual(
+            [(row["qname"], row["client_ip"], row["client_name"]) for row in watcher.take()],
+            [("www.example.org", "192.0.2.0", "")],
+        )
+        [file] = notes._config.statePath("logs").glob("*.log")
+        lines = file.read_text().splitlines()
+        self.assertEqual(len(lines), 2)
+        for line, name in zip(lines, ("www.example.org", "private.example"), strict=True):
+            self.assertIn(f" client=192.0.2.0 protocol=udp qname={name} ", line)

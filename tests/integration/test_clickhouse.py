@@ -6,6 +6,7 @@ real SQL, real sockets on loopback.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +209,44 @@ class ClickHouseStoreTests(ClickHouseTestCase, StoreContract):
         self.store = self.storeAt(self.server.address, asyncInsert=True)
         await self.filled()
         self.assertEqual(await self.total(), 11)
+
+    async def test_whatAnInsertSays(self) -> None:
+        """
+        Rows travel compressed, with their block's token; credentials are in a header
+        and not in the address; the server gathers rows only if that is wanted.
+        """
+        for asyncInsert, expected in (
+            (False, {"async_insert": "0"}),
+            (
+                True,
+                {
+                    "async_insert": "1",
+                    "wait_for_async_insert": "1",
+                    "async_insert_deduplicate": "1",
+                    "async_insert_busy_timeout_ms": "1500",
+                },
+            ),
+        ):
+            store = self.storeAt(
+                self.server.address,
+                credentials=Credentials("writer", "not-for-logs"),
+                asyncInsert=asyncInsert,
+                asyncInsertMilliseconds=1500,
+            )
+            self.addCleanup(store.close)
+            block = sampleBlock()
+            await store.insert(block)
+            insert = self.server.inserts()[-1]
+            arguments, headers = insert["arguments"], insert["headers"]
+            found = {name: value for name, value in arguments.items() if "async" in name}
+            self.assertEqual(found, expected)
+            self.assertEqual(arguments["insert_deduplication_token"], block.token)
+            self.assertTrue(arguments["query"].endswith("FORMAT RowBinary"), arguments["query"])
+            self.assertEqual(headers["content-encoding"], "lz4")
+            self.assertNotIn("not-for-logs", str(arguments))
+            self.assertNotIn("writer", str(arguments))
+            word, _, given = headers["authorization"].partition(" ")
+            self.assertEqual((word, b64decode(given)), ("Basic", b"writer:not-for-logs"))
 
     async def test_failover(self) -> None:
         """

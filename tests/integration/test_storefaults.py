@@ -13,6 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,15 @@ control: {{enabled: true, listen: "127.0.0.1:{control}", token: a-token-for-test
 
 INTERVAL = 4.0
 PATIENCE = 60.0
+SPOOL_OCTETS = 256 << 20
+"""What the spool may take by default."""
+
+GROWTH = 64 << 20
+"""Octets that a process may grow by while a store is away."""
+
+COMPLAINT = "query store {} fails: "
+SILENCE = "query store {} hasn't answered for "
+
 SLACK = 4.0
 """Seconds that a busy machine may be late."""
 
@@ -147,6 +157,36 @@ class StoreCase(SynchronousTestCase):
         """
         return self.process.output().count(words)
 
+    def expectBounded(self) -> None:
+        """
+        Expect what is held in memory and in the spool to be within its bounds.
+        """
+        size = self.value("dnsguard_querystore_buffer_size")
+        self.assertLessEqual(self.value("dns_querystore_buffer_used"), size)
+        # Blocks leave a buffer as long as fewer rows than it holds wait; and one is on
+        # its way.
+        waiting = self.value("dnsguard_querystore_held_rows", place="waiting")
+        self.assertLessEqual(waiting, 3 * size)
+        self.assertLessEqual(self.value("dnsguard_querystore_spooled_bytes"), SPOOL_OCTETS)
+
+    def resident(self) -> int:
+        """
+        The octets of memory that the process has.
+        """
+        pid = self.process.process.pid
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    def expectWarnings(self, *beginnings: str) -> None:
+        """
+        Expect the query store to have warned so, once each, and of nothing else.
+        """
+        lines = [line for line in self.process.output().splitlines() if "query store" in line]
+        found = [line for line in lines if "takes rows again" not in line]
+        self.assertEqual(len(found), len(beginnings), found)
+        for line, beginning in zip(found, beginnings, strict=True):
+            self.assertIn(beginning, line)
+
     def expectAll(self) -> None:
         """
         Wait until nothing is on its way: then what was asked is stored or counted as
@@ -222,11 +262,30 @@ class DuckDBFaultTests(StoreCase):
         try:
             self.ask(200)
             self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
+            self.until(lambda: self.complaints(SILENCE.format("duckdb")))
             self.ask(50)
+            self.expectBounded()
         finally:
             os.kill(worker, signal.SIGCONT)
         self.expectAll()
         self.assertEqual(self.value("dns_querystore_dropped_total"), 0)
+        self.expectWarnings(SILENCE.format("duckdb"))
+
+    def test_workerKilled(self) -> None:
+        """
+        Nothing is lost when the engine's process is killed: another one takes its place.
+        """
+        [worker] = self.workers()
+        os.kill(worker, signal.SIGSTOP)
+        self.ask(50)
+        self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
+        os.kill(worker, signal.SIGKILL)
+        self.ask(50)
+        self.expectBounded()
+        self.expectAll()
+        self.assertEqual(self.value("dns_querystore_dropped_total"), 0)
+        self.assertNotEqual(self.workers(), [worker])
+        self.expectWarnings("query store duckdb fails: ")
 
     def test_fullDisk(self) -> None:
         """
@@ -240,10 +299,13 @@ class DuckDBFaultTests(StoreCase):
             _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
             resource.prlimit(process, resource.RLIMIT_FSIZE, (room, hard))
             self.addCleanup(self.unlimited, process)
+        before = self.resident()
         while self.value("dns_querystore_dropped_total") == 0:
             self.ask(300)
             self.assertLess(self.number, 20_000)
-        self.assertEqual(self.complaints("query store duckdb fails: "), 1)
+            self.expectBounded()
+        self.assertLess(self.resident() - before, GROWTH)
+        self.assertEqual(self.complaints(COMPLAINT.format("duckdb")), 1)
         for process in (self.process.process.pid, *self.workers()):
             self.unlimited(process)
         self.ask(5)
@@ -290,6 +352,18 @@ class ClickHouseFaultTests(StoreCase):
         with urlopen(Request(address, b"", headers)) as reply:
             reply.read()
 
+    def failures(self) -> float:
+        """
+        How many deliveries have failed.
+        """
+        return self.value("dnsguard_querystore_failed_deliveries_total")
+
+    def haveFailed(self, before: float) -> bool:
+        """
+        Have more failed than before?
+        """
+        return self.failures() > before
+
     def test_failures(self) -> None:
         """
         Errors before and after rows were stored, and answers that end half way, cost
@@ -297,16 +371,36 @@ class ClickHouseFaultTests(StoreCase):
         """
         self.serve()
         for mode in ("500", "500%20afterwards", "cut"):
+            before = self.failures()
             self.server.fault(mode, 2)
             self.ask(20)
-            self.until(
-                lambda: (
-                    self.value("dnsguard_querystore_failed_deliveries_total") > 0
-                    or self.waiting() == 0
-                )
-            )
+            self.until(partial(self.haveFailed, before))
+            self.expectBounded()
+            self.until(lambda: self.waiting() == 0)
         self.expectAll()
         self.assertEqual(self.value("dns_querystore_dropped_total"), 0)
+        self.expectWarnings(*[COMPLAINT.format("clickhouse")] * 3)
+
+    def test_away(self) -> None:
+        """
+        It starts and answers without a server, and through the server's sudden end;
+        each time one line says so, and no row is missing.
+        """
+        self.server.kill()
+        self.serve()
+        for outage in (1, 2):
+            self.ask(20)
+            self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
+            self.ask(20)
+            self.expectBounded()
+            self.assertEqual(self.complaints(COMPLAINT.format("clickhouse")), outage)
+            self.server.start()
+            self.until(lambda: self.waiting() == 0)
+            if outage == 1:
+                self.server.kill()
+        self.expectAll()
+        self.assertEqual(self.value("dns_querystore_dropped_total"), 0)
+        self.expectWarnings(*[COMPLAINT.format("clickhouse")] * 2)
 
     def test_frozen(self) -> None:
         """
@@ -318,11 +412,14 @@ class ClickHouseFaultTests(StoreCase):
         try:
             self.ask(100)
             self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
+            self.until(lambda: self.complaints(SILENCE.format("clickhouse")))
             self.ask(20)
+            self.expectBounded()
         finally:
             self.server.thaw()
         self.expectAll()
         self.assertEqual(self.value("dns_querystore_dropped_total"), 0)
+        self.expectWarnings(SILENCE.format("clickhouse"))
 
     def test_wrongPassword(self) -> None:
         """
@@ -333,7 +430,8 @@ class ClickHouseFaultTests(StoreCase):
         self.ask(20)
         self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
         self.ask(20)
-        self.assertEqual(self.complaints("query store clickhouse fails: "), 1)
+        self.expectBounded()
+        self.expectWarnings(COMPLAINT.format("clickhouse"))
         self.process.stop()
         self.text = self.text.replace("wrong", "secret")
         self.start()
@@ -352,7 +450,8 @@ class ClickHouseFaultTests(StoreCase):
         self.serve()
         self.ask(20)
         self.until(lambda: self.value("dnsguard_querystore_held_rows", place="spooled") > 0)
-        self.assertEqual(self.complaints("query store clickhouse fails: "), 1)
+        self.expectBounded()
+        self.expectWarnings(COMPLAINT.format("clickhouse"))
         self.run_("DROP TABLE dnsguard.dns_queries")
         self.ask(5)
         self.expectAll()

@@ -5,13 +5,14 @@ Tests for L{dnsguard.services.queryflush} and L{dnsguard.querystore.delivery}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -390,6 +391,58 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(5)
         self.expectSum()
 
+    def complaints(self, log: Sequence[dict[str, Any]]) -> list[str]:
+        """
+        The warnings and worse in a log.
+        """
+        return [str(formatEvent(event)) for event in log if event["log_level"] >= LogLevel.warn]
+
+    def test_slowStoreIsToldOfOnce(self) -> None:
+        """
+        A store that stands still makes one line in the log, after ten seconds, and
+        none for failing in the end.
+        """
+        self.store.mode = "wait"
+        with capturedLogs() as log:
+            self.record(3)
+            self.pass_(12)
+            self.assertEqual(self.complaints(log), [])
+            self.pass_(18)
+            self.store.mode = "refuse"
+            self.store.release(failing=True)
+            self.pass_(20)
+            [complaint] = self.complaints(log)
+            self.assertEqual(
+                complaint, "query store fake hasn't answered for 10 s; rows wait, DNS goes on"
+            )
+            self.store.mode = "take"
+            self.pass_(40)
+        self.assertEqual(self.complaints(log), [complaint])
+        self.assertEqual(formatEvent(log[-1]), "query store fake takes rows again")
+        self.expect(3)
+
+    def test_outageIsToldOfOnce(self) -> None:
+        """
+        An outage makes one line in the log, and another a minute later if it goes on;
+        the next one is told of at once.
+        """
+        self.store.mode = "refuse"
+        with capturedLogs() as log:
+            self.record(3)
+            self.pass_(40)
+            self.assertEqual(
+                self.complaints(log), ["query store fake fails: told to; rows wait, DNS goes on"]
+            )
+            self.pass_(60)
+            self.assertEqual(len(self.complaints(log)), 2)
+            self.store.mode = "take"
+            self.pass_(40)
+            self.expect(3)
+            self.store.mode = "refuse"
+            self.record(1)
+            self.pass_(10)
+            self.assertEqual(len(self.complaints(log)), 3)
+
     def test_defectiveStore(self) -> None:
         """
         A store that fails as it mustn't costs no rows.
@@ -544,7 +597,9 @@ class QueryFlushTests(SynchronousTestCase):
         self.pass_(1)
         self.assertEqual(self.store.rounds, 1)
         self.store.mode = "refuse"
-        self.pass_(60)
+        with capturedLogs() as log:
+            self.pass_(60)
+        self.assertEqual(self.complaints(log), ["query store upkeep: fake: told to"])
         self.store.mode = "take"
         self.pass_(60)
         self.assertEqual(self.store.rounds, 3)

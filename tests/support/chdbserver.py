@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 from base64 import b64decode
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,16 +142,19 @@ class Endpoint(Resource):
         self._engine = engine
         self._password = password
         self._faults: list[str] = []
+        self._inserts: deque[dict[str, Any]] = deque(maxlen=10)
         self._pool = ThreadPool(1, 1)
         self._pool.start()
         reactor.addSystemEventTrigger("after", "shutdown", self._pool.stop)
 
     def render_GET(self, request: Request) -> bytes | int:
         """
-        Answer pings, take orders for faults, and queries.
+        Answer pings, show the last inserts, take orders for faults, and queries.
         """
         if request.path == b"/ping":
             return b"Ok.\n"
+        if request.path == b"/inserts":
+            return json.dumps(list(self._inserts)).encode()
         if request.path == b"/fault":
             assert request.args is not None
             count = int(request.args[b"count"][0])
@@ -184,6 +188,10 @@ class Endpoint(Resource):
                 arguments.setdefault(name.decode(), values[0].decode())
             body = b""
         isInsert = b"INSERT" in query.upper().encode() or INSERT.match(body)
+        if isInsert:
+            headers = request.requestHeaders.getAllRawHeaders()
+            shown = {name.decode().lower(): values[0].decode() for name, values in headers}
+            self._inserts.append({"arguments": arguments, "headers": shown})
         fault = self._faults.pop(0) if self._faults and isInsert else ""
         if fault == "500":
             return self._problem(request, "Code: 999. Told to fail", 500)

@@ -6,6 +6,7 @@ A real ClickHouse engine for tests, in a process of its own.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -87,6 +88,14 @@ class ClickHouseServer:
         """
         with urlopen(f"{self.address}/fault?mode={mode}&count={count}") as reply:
             reply.read()
+
+    def inserts(self) -> list[dict[str, dict[str, str]]]:
+        """
+        The C{arguments} in the address, and the C{headers}, of the last inserts.
+        """
+        with urlopen(f"{self.address}/inserts") as reply:
+            found: list[dict[str, dict[str, str]]] = json.loads(reply.read())
+            return found
 
     def freeze(self) -> None:
         """

@@ -22,6 +22,7 @@ from dnsguard.config.load import loadText
 from dnsguard.config.sections.caching import CacheConfig
 from dnsguard.config.sections.control import ControlConfig
 from dnsguard.config.sections.logs import RequestLogConfig
+from dnsguard.config.sections.querystore import QueryStoreConfig, QueryStoreEngine
 from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
 from dnsguard.services.applog import ApplicationLogService
@@ -168,6 +169,43 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples[redirections, ("background", "overdue")], 5)
         self.assertEqual(samples["dnsguard_redis_nodes", ("lookups", "available")], 0)
         self.assertEqual(samples[troubles, ("lookups", "lost")], 0)
+
+    def test_queryStore(self) -> None:
+        """
+        Rows are counted on their whole way: taken in, lost, waiting, spooled, stored.
+        """
+        guard = self.guard(
+            queryStore=QueryStoreConfig(
+                engine=QueryStoreEngine.DUCKDB, bufferSize=1000, flushToStoreInterval=60
+            )
+        )
+        store = guard.queryStore
+        for _ in range(1003):
+            store.recorder.queryAnswered(eventOf())
+        block = store.recorder.buffer.take()
+        store.recorder.queryAnswered(eventOf())
+        deliveries = store.flush.deliveries
+        deliveries.add(block)
+        deliveries.delivered, deliveries.lost, deliveries.failures = 5, 2, 4
+        spool = deliveries._spool
+        spool.add(block)
+        samples = self.samples(guard)
+        expected = {
+            ("dns_querystore_recorded_total", ()): 1001,
+            ("dns_querystore_dropped_total", ()): 3 + 2,
+            ("dns_querystore_buffer_used", ()): 1,
+            ("dnsguard_querystore_buffer_size", ()): 1000,
+            ("dnsguard_querystore_rows_total", ("delivered",)): 5,
+            ("dnsguard_querystore_rows_total", ("recovered",)): 0,
+            ("dnsguard_querystore_rows_total", ("lost",)): 2,
+            ("dnsguard_querystore_rows_total", ("broken",)): 0,
+            ("dnsguard_querystore_held_rows", ("waiting",)): 1000,
+            ("dnsguard_querystore_held_rows", ("spooled",)): 1000,
+            ("dnsguard_querystore_spooled_bytes", ()): spool.octets,
+            ("dnsguard_querystore_failed_deliveries_total", ()): 4,
+        }
+        self.assertEqual({key: samples[key] for key in expected}, expected)
+        self.assertGreater(spool.octets, 0)
 
     def test_control(self) -> None:
         """
