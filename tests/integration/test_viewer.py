@@ -5,6 +5,7 @@ The page that shows the control API, in a real browser.
 
 from __future__ import annotations
 
+import fcntl
 import html
 import http.client
 import http.server
@@ -14,6 +15,7 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -89,28 +91,40 @@ TRYING = """
 """Tries an operation as somebody would who has the page before them."""
 
 
+LAUNCH = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a browser, which takes commands from descriptor 3 and writes to 4, whatever happens."""
+
+OUT_OF_THE_WAY = 10
+"""Descriptors from here on are neither of those."""
+
+
 class Browser:
     """
     A browser that does as it is told.
     """
 
     def __init__(self, folder: Path) -> None:
-        theirs, self._commands = os.pipe()
-        self._events, ours = os.pipe()
+        reading, self._commands = os.pipe()
+        self._events, writing = os.pipe()
         self._left = b""
         self._number = 0
-        # It takes commands from descriptor 3 and writes to 4, whatever happens.
+        theirs = [fcntl.fcntl(each, fcntl.F_DUPFD, OUT_OF_THE_WAY) for each in (reading, writing)]
         self._process = subprocess.Popen(
             [
-                *("sh", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "sh", BROWSER, *FLAGS),
+                *(sys.executable, "-c", LAUNCH, *map(str, theirs), BROWSER, *FLAGS),
                 "--remote-debugging-pipe",
                 f"--user-data-dir={folder}",
             ],
-            pass_fds=(theirs, ours),
+            pass_fds=theirs,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs)
-        os.close(ours)
+        for each in (reading, writing, *theirs):
+            os.close(each)
 
     def call(self, method: str, session: str = "", **parameters: Any) -> Any:
         """
