@@ -16,6 +16,8 @@ import re
 import zlib
 from pathlib import Path
 
+import lz4.frame  # type: ignore[import-untyped]
+
 from dnsguard.errors import StoreError
 from dnsguard.querystore.rows import Block, BrokenBlock
 
@@ -25,6 +27,12 @@ _NAME = re.compile(r"(\d{16})-(\d{1,10})\.block")
 
 LEVEL = 1
 """How hard to compress: rows shrink to a fifth at the least effort."""
+
+LARGE = 512 * 1024
+"""Octets of a block that a busy server makes, who has better things to do than zlib."""
+
+_LZ4 = b"\x04\x22\x4d\x18"
+"""What an LZ4 frame begins with, and nothing of zlib's does."""
 
 
 class Spool:
@@ -99,7 +107,7 @@ class Spool:
         @raise StoreError: There is no room, by the bound or on the disk.
         """
         self.open()
-        octets = zlib.compress(block.encode(), LEVEL)
+        octets = _compressed(block.encode())
         if self.octets + len(octets) > self._maxOctets:
             raise StoreError("spool", f"{self.octets} octets waiting, no room for more")
         number = self._next
@@ -130,8 +138,8 @@ class Spool:
             number, rows, _ = self._queue[0]
             path = self._path(number, rows)
             try:
-                return number, Block.decode(zlib.decompress(path.read_bytes()))
-            except (BrokenBlock, zlib.error, FileNotFoundError):
+                return number, Block.decode(_decompressed(path.read_bytes()))
+            except (BrokenBlock, FileNotFoundError):
                 with contextlib.suppress(OSError):
                     path.rename(path.with_suffix(".broken"))
                 self._forget(number)
@@ -173,3 +181,29 @@ class Spool:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _compressed(octets: bytes) -> bytes:
+    """
+    Make octets less: as small as can be where there are few, fast where there
+    are many.
+    """
+    if len(octets) < LARGE:
+        return zlib.compress(octets, LEVEL)
+    packed: bytes = lz4.frame.compress(octets)
+    return packed
+
+
+def _decompressed(octets: bytes) -> bytes:
+    """
+    Give what L{_compressed} was given.
+
+    @raise BrokenBlock: It is damaged.
+    """
+    try:
+        if not octets.startswith(_LZ4):
+            return zlib.decompress(octets)
+        whole: bytes = lz4.frame.decompress(octets)
+    except (zlib.error, RuntimeError, ValueError, EOFError) as reason:
+        raise BrokenBlock(str(reason)) from None
+    return whole

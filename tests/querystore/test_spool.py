@@ -9,11 +9,12 @@ import errno
 import os
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore.rows import Block
-from dnsguard.querystore.spool import Spool
+from dnsguard.querystore.spool import LARGE, Spool
 from tests.support.storecontract import sampleBlock
 
 
@@ -66,6 +67,26 @@ class SpoolTests(SynchronousTestCase):
         block = sampleBlock()
         self.spool.add(block)
         self.assertEqual(self.first(self.spool)[1].encode(), block.encode())
+
+    def test_large(self) -> None:
+        """
+        A large block, compressed another way, comes out as it went in; one that
+        was damaged is counted and put aside, and the next one comes.
+        """
+        plain = sampleBlock()
+        times = LARGE // len(plain.rows) + 1
+        large = attrs.evolve(plain, rows=plain.rows * times)
+        spool = Spool(self.directory, 1 << 24)
+        spool.add(large)
+        self.assertEqual(self.first(spool)[1].encode(), large.encode())
+        path = next(self.directory.glob("*.block"))
+        octets = path.read_bytes()
+        for damaged in (octets[:-9], octets[:4], octets[:40] + b"\0" * 40 + octets[80:]):
+            path.write_bytes(damaged)
+            other = Spool(self.directory, 1 << 24)
+            self.assertIsNone(other.first())
+            self.assertEqual(other.brokenRows, len(large))
+            next(self.directory.glob("*.broken")).unlink()
 
     def test_bound(self) -> None:
         """
