@@ -17,12 +17,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.rows import (
     FRAGMENT_OVERHEAD,
     PROTOCOLS,
     ROW,
     SKIP,
-    Block,
     Frame,
     factFragment,
     factFrame,

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
-from dnsguard.querystore.rows import Block
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.spool import Spool
 
 __all__ = ["Deliveries"]

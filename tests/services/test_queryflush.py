@@ -22,10 +22,10 @@ from dnsguard.interfaces import IQueryObserver, IQueryStore
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.querystore import delivery
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.filters import EVERYTHING
 from dnsguard.querystore.questions import Question
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 from dnsguard.services import queryflush
