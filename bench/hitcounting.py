@@ -22,8 +22,8 @@ from dnsguard.caching.key import Key
 from dnsguard.caching.sliding import SlidingCounts
 from dnsguard.observers.hitcounter import HitCounter
 from dnsguard.replay.batch import RECORD, ReplayBatch
+from dnsguard.replay.bounds import DRAIN_LIMIT
 from dnsguard.replay.entry import ReplayedAnswer
-from dnsguard.replay.store import DRAIN_LIMIT
 from dnsguard.wire.names import fromText
 from tests.support.answerstore import FakeAnswerStore, SharedAnswers
 

@@ -33,7 +33,7 @@ from dnsguard.query import Transport
 from dnsguard.querystore.recorder import QueryRecorder
 from dnsguard.replay import newStore
 from dnsguard.replay.batch import ReplayBatch
-from dnsguard.replay.store import DRAIN_LIMIT
+from dnsguard.replay.bounds import DRAIN_LIMIT
 from dnsguard.services.heapwatch import summary
 from dnsguard.services.sampler import Sampler
 from tests.support.events import entryFor, eventOf

@@ -32,6 +32,7 @@ from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.querystore import buffer as bufferModule
 from dnsguard.querystore import encoding
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.filters import QueryFilter
 from dnsguard.querystore.questions import (
@@ -46,7 +47,7 @@ from dnsguard.querystore.questions import (
     Upstreams,
 )
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import PROTOCOLS, ROW, Block, fragment
+from dnsguard.querystore.rows import PROTOCOLS, ROW, fragment
 from tests.support.events import entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
 

@@ -504,7 +504,7 @@ class IQueryStore(Interface):
         After a failure it isn't known which: give the same block again, and
         its rows are stored once.
 
-        @param block: A L{dnsguard.querystore.rows.Block}.
+        @param block: A L{dnsguard.querystore.block.Block}.
         @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
         """
 

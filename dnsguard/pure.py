@@ -15,7 +15,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from types import ModuleType
 
-__all__ = ["PURE_PYTHON", "SourceFinder", "obey"]
+__all__ = ["PURE_PYTHON", "SourceFinder", "isAsked", "obey"]
 
 PURE_PYTHON = "DNSGUARD_PURE_PYTHON"
 """The environment variable that, set to anything but 0, turns compiled code off."""
@@ -44,9 +44,16 @@ class SourceFinder(MetaPathFinder):
         raise ModuleNotFoundError(f"no source of {name!r}", name=name)
 
 
+def isAsked(environ: Mapping[str, str]) -> bool:
+    """
+    Does the environment ask for it?
+    """
+    return environ.get(PURE_PYTHON, "0") not in ("", "0")
+
+
 def obey(environ: Mapping[str, str]) -> None:
     """
     Turn compiled code off, if the environment says so.
     """
-    if environ.get(PURE_PYTHON, "0") not in ("", "0"):
+    if isAsked(environ):
         sys.meta_path.insert(0, SourceFinder())

@@ -25,6 +25,7 @@ PURE = {
     "config",
     "querystore._facts",
     "querystore._rows",
+    "querystore.block",
     "querystore.buffer",
     "querystore.encoding",
     "querystore.filters",

@@ -31,7 +31,7 @@ from dnsguard.processes.pool import HelperPool, Outfit
 from dnsguard.processes.process import launch
 from dnsguard.processes.rows import RecentBlocks
 from dnsguard.processes.standin import SocketStandIn
-from dnsguard.querystore.rows import Block, BrokenBlock
+from dnsguard.querystore.block import Block, BrokenBlock
 from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.listeners import ListenerService
 

@@ -60,6 +60,9 @@ FEW_KEYS = 1000
 KEYS_A_TURN = 1000
 """Keys whose hits are taken over in one turn of the reactor: a millisecond's work."""
 
+MOST_SECONDS = 8
+"""Seconds whose hits wait to be taken over; of more the oldest isn't counted."""
+
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _STALE = Outcome.STALE
 
@@ -138,7 +141,8 @@ class HitCounter(Noting, Service):
 
     @ivar replayed: Queries answered from the replay store with what a cache or
         an upstream had said: hits of the cache in this process.
-    @ivar uncounted: Hits that there was no room to tell a shared store of.
+    @ivar uncounted: Hits that there was no room for: to wait here, or to tell a
+        shared store of.
     @ivar failures: How often a shared store didn't take counts.
     """
 
@@ -259,6 +263,8 @@ class HitCounter(Noting, Service):
         """
         counts = self._notes.take()
         hit = len(counts) - counts.count(0)
+        if len(self._turns) >= MOST_SECONDS:
+            self.uncounted += sum(count for _, count in self._turns.popleft())
         self._turns.append(zip(self._keys, counts, strict=False))
         if anew or len(self._keys) > max(FEW_KEYS, 4 * hit):
             self._begin()

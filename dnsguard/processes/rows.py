@@ -22,8 +22,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from dnsguard.errors import HelperError
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 
 __all__ = ["HAND_OVER_SECONDS", "RecentBlocks", "RowCourier"]
 

@@ -17,12 +17,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.rows import (
     FRAGMENT_OVERHEAD,
     PROTOCOLS,
     ROW,
     SKIP,
-    Block,
     Frame,
     factFragment,
     factFrame,
@@ -132,7 +132,7 @@ class RowBuffer:
         replayed = self._replayed
         # Forget what has gone out of use, rather than hold it for ever.
         most = max(_FEW_FRAGMENTS, 4 * replayed.placed)
-        replayed.begin(self._facts, len(replayed) > most or replayed.met > _MOST_ENTRIES)
+        replayed.begin(self._facts, anew=len(replayed) > most)
 
     @property
     def used(self) -> int:
@@ -157,6 +157,11 @@ class RowBuffer:
             return
         query = event.query
         asker = query.asker
+        rows = self._rows
+        size = len(rows)
+        if size >= self.capacity * ROW.size or self._octets + size >= self._maxOctets:
+            self._refuse(event)
+            return
         if asker is not self._lastAsker:
             self._lastClient = self._clientIndex(asker.address, asker.clientName)
             self._lastAsker = asker
@@ -164,11 +169,6 @@ class RowBuffer:
         fact = SKIP if client == SKIP else self._eventIndex(event)
         if fact == SKIP:
             self.leftOut += 1
-            return
-        rows = self._rows
-        size = len(rows)
-        if size >= self.capacity * ROW.size or self._octets + size >= self._maxOctets:
-            self.dropped += 1
             return
         appendRow(
             rows,
@@ -182,6 +182,19 @@ class RowBuffer:
         )
         self.recorded += 1
 
+    def _refuse(self, event: QueryEvent) -> None:
+        """
+        Count a query that there is no room for. Nothing is noted of it: a full
+        block may stay for as long as the store is away.
+        """
+        asker = event.query.asker
+        if self._clientOf(asker.address, asker.clientName) is None or (
+            self._excludesName is not None and self._excludesName(event.query.qname)
+        ):
+            self.leftOut += 1
+        else:
+            self.dropped += 1
+
     def addReplayed(self, batch: Any) -> None:
         """
         Take in queries answered from the replay store.
@@ -190,11 +203,14 @@ class RowBuffer:
         """
         room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
         before, replayed = self.used, self._replayed
+        if replayed.met > _MOST_ENTRIES:
+            # Here, as a full block may stay for as long as the store is away.
+            replayed.begin(self._facts, anew=True)
         self._octets -= replayed.octets
         try:
             leftOut, dropped = replayed.translate(
                 batch,
-                self._packedIndex,
+                self._packedIndex if room > 0 else self._unnotedIndex,
                 self._rows,
                 room,
                 self._threshold,
@@ -211,7 +227,7 @@ class RowBuffer:
         Give all rows away, or L{None} if there are none.
         """
         if not self._rows:
-            # Clients and facts may have been noted for rows that had no room.
+            # Clients may have been noted whose queries were left out.
             self._begin()
             return None
         block = Block(
@@ -242,12 +258,17 @@ class RowBuffer:
         """
         index = self._packedIndexes.get(packed)
         if index is None:
-            if packed[0] == 4:
-                address = socket.inet_ntop(socket.AF_INET, packed[1:5])
-            else:
-                address = socket.inet_ntop(socket.AF_INET6, packed[1:17])
+            address = _unpacked(packed)
             index = self._packedIndexes[packed] = self._clientIndex(address, self._nameOf(address))
         return index
+
+    def _unnotedIndex(self, packed: bytes) -> int:
+        """
+        Give L{SKIP} or anything else, as L{_packedIndex}, for a query that there
+        is no room for; see L{_refuse}.
+        """
+        address = _unpacked(packed)
+        return SKIP if self._clientOf(address, self._nameOf(address)) is None else 0
 
     def _eventIndex(self, event: QueryEvent) -> int:
         """
@@ -330,3 +351,12 @@ class RowBuffer:
         fragments.append(made)
         self._octets += len(made) + FRAGMENT_OVERHEAD
         return len(fragments) - 1
+
+
+def _unpacked(packed: bytes) -> str:
+    """
+    Give an address as text by its family's octet and its 16 octets.
+    """
+    if packed[0] == 4:
+        return socket.inet_ntop(socket.AF_INET, packed[1:5])
+    return socket.inet_ntop(socket.AF_INET6, packed[1:17])

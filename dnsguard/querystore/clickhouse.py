@@ -21,10 +21,11 @@ from zope.interface import implementer
 
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryStore
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.clickhousesql import Tables, statements
 from dnsguard.querystore.endpoints import Endpoints, Refused
 from dnsguard.querystore.questions import Question, Shape
-from dnsguard.querystore.rows import ENCODED_COLUMNS, PROTOCOLS, Block, fragment
+from dnsguard.querystore.rows import ENCODED_COLUMNS, PROTOCOLS, fragment
 from dnsguard.querystore.statements import Statement
 
 try:

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
-from dnsguard.querystore.rows import Block
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.spool import Spool
 
 __all__ = ["Deliveries"]
@@ -90,8 +90,11 @@ class Deliveries:
         self._waiting: deque[Block] = deque()
         self._delivery: _Delivery | None = None
         self._delivering: Deferred[None] | None = None
+        self._persisting: Deferred[None] | None = None
         self._spoolLock = DeferredLock()
         self._retryAt = self._pause = 0.0
+        # Rows that are just being written to the spool, and on no other way.
+        self._writing = 0
         self._complained: dict[str, float] = {}
         self.delivered = self.lost = self.failures = 0
 
@@ -120,7 +123,7 @@ class Deliveries:
         """
         Give the numbers to publish.
         """
-        spool, waiting = self._spool, self.waitingRows
+        spool, waiting = self._spool, self.waitingRows + self._writing
         if self._delivery is not None and self._delivery.number is None:
             waiting += len(self._delivery.block)
         return {
@@ -145,8 +148,10 @@ class Deliveries:
         Write to the spool what can't be delivered now, and deliver what can.
         """
         now = self._reactor.seconds()
-        if self._spool is not None and self._isStuck(now):
-            Deferred.fromCoroutine(self._persist()).addErrback(self._unexpected)
+        if self._spool is not None and self._persisting is None and self._isStuck(now):
+            # One at a time: a disk that stands still may do so for hours.
+            self._persisting = running = Deferred.fromCoroutine(self._persist())
+            running.addErrback(self._unexpected).addBoth(self._persisted)
         if self._delivery is not None and now - self._delivery.since >= SLOWNESS:
             # Its failure, if it comes to that, is the same trouble: no second line.
             self._complain(
@@ -155,6 +160,9 @@ class Deliveries:
                 seconds=now - self._delivery.since,
             )
         self.deliver()
+
+    def _persisted(self, result: None) -> None:
+        self._persisting = None
 
     async def finish(self, seconds: float) -> None:
         """
@@ -224,6 +232,7 @@ class Deliveries:
         @return: Was there room in the spool?
         """
         assert self._spool is not None
+        self._writing = len(block)
         try:
             await self._inThread(self._spool.add, block)
         except StoreError as reason:
@@ -238,6 +247,8 @@ class Deliveries:
                 rows=self.lost,
             )
             return False
+        finally:
+            self._writing = 0
         return True
 
     def deliver(self) -> None:

@@ -24,10 +24,10 @@ from zope.interface import implementer
 import dnsguard
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryStore
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.ducksql import statements
 from dnsguard.querystore.frames import BrokenFrame, FrameReader, frame
 from dnsguard.querystore.questions import Question, Shape
-from dnsguard.querystore.rows import Block
 
 __all__ = ["DuckDBStore"]
 

@@ -21,7 +21,8 @@ import numpy
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore import ducksql
-from dnsguard.querystore.rows import CLIENT_COLUMNS, FACT_COLUMNS, ROW, Block, texts
+from dnsguard.querystore.block import Block
+from dnsguard.querystore.rows import CLIENT_COLUMNS, FACT_COLUMNS, ROW, texts
 from dnsguard.querystore.statements import Statement
 
 __all__ = ["DuckFile", "FileLost"]

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnsguard.errors import StoreError
+from dnsguard.querystore.block import Block, BrokenBlock
 from dnsguard.querystore.duckfile import DuckFile, FileLost
 from dnsguard.querystore.frames import FrameReader, frame
-from dnsguard.querystore.rows import Block, BrokenBlock
 from dnsguard.querystore.statements import Statement
 
 __all__ = ["Worker", "main"]

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryStore
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.filters import QueryFilter, predicate
 from dnsguard.querystore.questions import (
     OPTION_COLUMNS,
@@ -36,7 +37,7 @@ from dnsguard.querystore.questions import (
     Top,
     Upstreams,
 )
-from dnsguard.querystore.rows import COLUMNS, Block
+from dnsguard.querystore.rows import COLUMNS
 
 __all__ = ["MemoryStore"]
 

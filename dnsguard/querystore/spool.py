@@ -19,7 +19,7 @@ from pathlib import Path
 import lz4.frame  # type: ignore[import-untyped]
 
 from dnsguard.errors import StoreError
-from dnsguard.querystore.rows import Block, BrokenBlock
+from dnsguard.querystore.block import Block, BrokenBlock
 
 __all__ = ["Spool"]
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.filters import QueryFilter, predicate
 from dnsguard.querystore.questions import timestamp
-from dnsguard.querystore.rows import COLUMNS, Block
+from dnsguard.querystore.rows import COLUMNS
 
 __all__ = ["LiveTail", "Watcher"]
 

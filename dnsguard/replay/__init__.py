@@ -20,20 +20,19 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dnsguard.pure import PURE_PYTHON, isAsked
+
 if TYPE_CHECKING:
     from dnsguard.replay.store import PythonReplayStore
 
-__all__ = ["PURE_PYTHON", "newStore", "pathInUse"]
-
-PURE_PYTHON = "DNSGUARD_PURE_PYTHON"
-"""The environment variable that, set to anything but 0, turns compiled twins off."""
+__all__ = ["newStore", "pathInUse"]
 
 
 def _whyNot(name: str, environ: Mapping[str, str]) -> str:
     """
     Why a compiled module isn't used; empty when it is.
     """
-    if environ.get(PURE_PYTHON, "0") not in ("", "0"):
+    if isAsked(environ):
         return f"{PURE_PYTHON} is set"
     try:
         import_module(f"dnsguard.replay.{name}")

@@ -60,15 +60,12 @@ cdef extern from "writer.h" nogil:
         uint8_t transport
 
     ctypedef struct dg_ring:
-        dg_record *records
         uint64_t dropped
-        uint64_t head
         uint64_t tail
 
     ctypedef struct dg_reader:
         uint64_t hits
         uint64_t misses
-        int used
         dg_ring ring
 
     ctypedef struct dg_number:

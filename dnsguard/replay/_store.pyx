@@ -22,8 +22,8 @@ from zope.interface import implementer
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
+from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
 from dnsguard.replay.key import LIMIT_MAX
-from dnsguard.replay.store import DRAIN_LIMIT, LONGEST, checkBounds
 from dnsguard.replay.views import ViewMap
 
 __all__ = ["CompiledReplayStore", "readReply", "readRequest", "siphash"]
@@ -32,13 +32,13 @@ cdef enum:
     SWEPT_BY_DRAIN = 4096
     SWEPT_WITH_EACH = 32
     LET_GO_BY_DRAIN = 4096
-    STREAM_MOST = 1 << 16
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)
 
 cdef int64_t SECOND = 1000000000
 cdef uint64_t drainLimit = DRAIN_LIMIT
+cdef Py_ssize_t streamMost = STREAM_MOST
 
 
 def siphash(bytes octets, bytes key):
@@ -116,7 +116,7 @@ cdef class CompiledReplayStore:
         self.departed = []
         self.leaving = []
         self.reader = self.join()
-        self.replies = <uint8_t *>malloc(STREAM_MOST + LIMIT_MAX + 2)
+        self.replies = <uint8_t *>malloc(streamMost + <int>LIMIT_MAX + 2)
         if self.replies == NULL:
             raise MemoryError
 
@@ -200,7 +200,7 @@ cdef class CompiledReplayStore:
         """
         cdef Py_buffer buffer
         cdef dg_talk talk
-        cdef size_t room = min(max(most, <Py_ssize_t>1), <Py_ssize_t>STREAM_MOST)
+        cdef size_t room = min(max(most, <Py_ssize_t>1), streamMost)
         # The last one may go beyond.
         room += self.table.fullLimit + 1
         PyObject_GetBuffer(octets, &buffer, PyBUF_SIMPLE)

@@ -27,7 +27,7 @@ from dnsguard.replay.kept import Exact, KeptReply, isAnswer
 from dnsguard.replay.key import LIMIT_MAX, requestKey
 from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
 
-__all__ = ["DRAIN_LIMIT", "LONGEST", "PythonReplayStore", "checkBounds"]
+__all__ = ["PythonReplayStore"]
 
 _PLACES_MAX = 65536
 _ALIASES_MAX = 4

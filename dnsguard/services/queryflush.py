@@ -18,9 +18,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.delivery import Deliveries
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 

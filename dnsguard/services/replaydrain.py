@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from dnsguard.interfaces import IQueryObserver, IReplayBatch, IReplayStore
-from dnsguard.replay.store import DRAIN_LIMIT
+from dnsguard.replay.bounds import DRAIN_LIMIT
 
 __all__ = ["ReplayDrainService"]
 

@@ -130,6 +130,25 @@ class HitCounterTests(SynchronousTestCase):
             key = (fromText(f"{name}.example.org"), 1, 1, 0)
             self.assertEqual(self.rates.count(key, 0.0), 3.0)
 
+    def test_secondsAreBounded(self) -> None:
+        """
+        Only so many seconds wait to be taken over; hits of the oldest ones
+        beyond are counted as uncounted.
+        """
+        self.patch(hitcounter, "KEYS_A_TURN", 10)
+        self.patch(hitcounter, "MOST_SECONDS", 3)
+        counter = self.counter()
+        names = [f"host{number:02}" for number in range(15)]
+        for _ in range(8):
+            self.replay(counter, **dict.fromkeys(names, 2))
+            counter.flush()
+            self.assertLessEqual(len(counter._turns), 3)
+        # Of the first one ten keys had been taken over.
+        self.assertEqual((counter.replayed, counter.uncounted), (20, 10 + 4 * 30))
+        for _ in range(6):
+            self.clock.advance(0)
+        self.assertEqual(counter.replayed + counter.uncounted, 8 * 30)
+
     def test_stopWithManyKeys(self) -> None:
         """
         Stopping takes over all that is left, at once.

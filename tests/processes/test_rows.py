@@ -18,8 +18,8 @@ from dnsguard.errors import HelperError
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.processes.rows import MOST_BLOCKS, REMEMBERED, TICK, RecentBlocks, RowCourier
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 from tests.support.events import eventOf
 
 CAPACITY = 50

@@ -303,6 +303,59 @@ class RowBufferTests(SynchronousTestCase):
         buffer.add(eventOf())
         self.assertEqual((buffer.used, buffer.recorded, buffer.dropped), (1, 6, 3))
 
+    def test_fullForLong(self) -> None:
+        """
+        A full buffer notes nothing of queries there is no room for, by either
+        road, and still tells those that are left out from those that are lost.
+        """
+        self.patch(bufferModule, "_MOST_ENTRIES", 10)
+        buffer = RowBuffer(
+            1,
+            clientOf=lambda address, name: None if address == "192.0.2.9" else (address, name),
+            excludesName=lambda qname: qname == fromText("excluded.example"),
+        )
+        buffer.add(eventOf())
+        filled = buffer.octets
+        for number in range(50):
+            buffer.add(eventOf(f"{number}.example", client=f"2001:db8::{number}"))
+            batch = FakeReplayBatch({number: entryFor(f"{number}.example")})
+            batch.add(number, f"2001:db8:1::{number}")
+            batch.add(number, f"192.0.2.{100 + number}")
+            buffer.addReplayed(batch)
+        self.assertEqual((buffer.octets, buffer.dropped, buffer.leftOut), (filled, 150, 0))
+        self.assertLessEqual(buffer._replayed.met, 11)
+        self.assertLessEqual(len(buffer._replayed), 11)
+        buffer.add(eventOf(client="192.0.2.9"))
+        buffer.add(eventOf("excluded.example"))
+        batch = FakeReplayBatch({1: entryFor("excluded.example"), 2: entryFor()})
+        batch.add(1, "192.0.2.1")
+        batch.add(2, "192.0.2.9")
+        buffer.addReplayed(batch)
+        self.assertEqual((buffer.dropped, buffer.leftOut), (150, 4))
+        block = buffer.take()
+        assert block is not None
+        self.assertEqual((len(block), len(block.clients), len(block.facts)), (1, 1, 1))
+
+    def test_forgettingAmidABlock(self) -> None:
+        """
+        Rows keep their facts when entries are forgotten before the block leaves,
+        and what they take is counted.
+        """
+        self.patch(bufferModule, "_MOST_ENTRIES", 3)
+        buffer = RowBuffer(100)
+        for number in range(20):
+            batch = FakeReplayBatch({n: entryFor(f"{n}.example") for n in (number, number + 1)})
+            batch.add(number, "192.0.2.1")
+            batch.add(number + 1, "192.0.2.1")
+            before = buffer.octets
+            buffer.addReplayed(batch)
+            self.assertGreater(buffer.octets, before + 2 * 32)
+        self.assertEqual(
+            [row[4] for row in taken(buffer)],
+            [f"{n}.example" for number in range(20) for n in (number, number + 1)],
+        )
+        self.assertEqual(buffer.octets, 0)
+
     def test_fullOfTexts(self) -> None:
         """
         Long texts fill the buffer too.

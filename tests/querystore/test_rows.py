@@ -24,8 +24,6 @@ from dnsguard.querystore.rows import (
     FACT_COLUMNS,
     PROTOCOLS,
     ROW,
-    Block,
-    BrokenBlock,
     factFragment,
     fragment,
     texts,
@@ -35,7 +33,6 @@ from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
 from tests.support.events import answerOf
-from tests.support.storecontract import sampleBlock
 
 NAMES = st.lists(
     st.text("abcxyz019-_", min_size=1, max_size=63).map(str.encode)
@@ -138,51 +135,10 @@ class FragmentTests(SynchronousTestCase):
             self.assertEqual(transportOf(upstream), expected)
 
 
-class BlockTests(SynchronousTestCase):
+class FactTests(SynchronousTestCase):
     """
-    Rows that travel together.
+    What queries share that were answered alike.
     """
-
-    def test_roundTrip(self) -> None:
-        """
-        A block comes back from its octets as it was.
-        """
-        block = sampleBlock()
-        again = Block.decode(block.encode())
-        self.assertEqual(
-            (again.id, again.instance, list(again.tuples())),
-            (block.id, block.instance, list(block.tuples())),
-        )
-        self.assertEqual(len(again), 11)
-
-    def test_newest(self) -> None:
-        """
-        The last rows can be had alone.
-        """
-        block = sampleBlock()
-        self.assertEqual(list(block.newest(2).tuples()), list(block.tuples())[-2:])
-        self.assertEqual(len(block.newest(100)), 11)
-
-    @settings(max_examples=100, deadline=None)
-    @given(st.data())
-    def test_damage(self, data: st.DataObject) -> None:
-        """
-        A block that was cut, changed or lengthened is recognized.
-        """
-        octets = bytearray(sampleBlock().encode())
-        how = data.draw(st.sampled_from(["cut", "change", "add"]))
-        if how == "cut":
-            del octets[data.draw(st.integers(0, len(octets) - 1)) :]
-        elif how == "add":
-            octets += b"x"
-        else:
-            place = data.draw(st.integers(0, len(octets) - 1))
-            octets[place] ^= data.draw(st.integers(1, 255))
-        try:
-            block = Block.decode(bytes(octets))
-        except BrokenBlock:
-            return
-        self.fail(f"read {len(block)} rows of a damaged block")
 
     def test_names(self) -> None:
         """

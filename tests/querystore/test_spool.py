@@ -13,7 +13,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
-from dnsguard.querystore.rows import Block
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.spool import LARGE, Spool
 from tests.support.storecontract import sampleBlock
 

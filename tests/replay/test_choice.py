@@ -10,7 +10,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.replay import PURE_PYTHON, newStore, pathInUse
+from dnsguard.pure import PURE_PYTHON
+from dnsguard.replay import newStore, pathInUse
 from dnsguard.replay.store import PythonReplayStore
 from tests.support.replay import compiled
 

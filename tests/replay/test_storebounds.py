@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from dnsguard.interfaces import IReplayBatch
 from dnsguard.replay import store as storeModule
 from dnsguard.replay.batch import RECORD
+from dnsguard.replay.bounds import DRAIN_LIMIT
 from dnsguard.wire.names import fromText
 from tests.support.replay import CLIENT, FakePolicy, reply, request
 from tests.support.storerules import V6, InC, InPython, StoreRules
@@ -285,7 +286,7 @@ class StoreBoundsRules(StoreRules):
         while sizes[-1:] != [0]:
             batch = store.drain()
             sizes.append(len(batch))
-            self.assertLessEqual(len(batch), storeModule.DRAIN_LIMIT)
+            self.assertLessEqual(len(batch), DRAIN_LIMIT)
             self.assertEqual(sum(batch.hits.values()), len(batch))
             for number, hits in batch.hits.items():
                 total[batch.entries[number].qname] += hits

@@ -22,10 +22,10 @@ from dnsguard.interfaces import IQueryObserver, IQueryStore
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
 from dnsguard.querystore import delivery
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.filters import EVERYTHING
 from dnsguard.querystore.questions import Question
 from dnsguard.querystore.recorder import QueryRecorder
-from dnsguard.querystore.rows import Block
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 from dnsguard.services import queryflush
@@ -375,6 +375,34 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(5)
         self.expectSum()
         self.assertEqual(self.service.counters()["spooled_rows"], 0)
+
+    def test_diskStandsStill(self) -> None:
+        """
+        Nothing piles up behind a write to the spool that doesn't end, all rows
+        are accounted for meanwhile, and when it does end all are on disk.
+        """
+        held: list[Any] = []
+        real = PromptPool.callInThreadWithCallback
+        self.store.mode = "wait"
+        self.record(3)
+        self.pass_(4)
+        self.assertEqual(len(self.store.waiting), 1)
+        patched = self.patch(
+            PromptPool, "callInThreadWithCallback", lambda *arguments: held.append(arguments)
+        )
+        for _ in range(5):
+            self.record(2)
+            self.pass_(20)
+        self.assertEqual(len(held), 1)
+        self.assertEqual(len(self.service.deliveries._spoolLock.waiting), 0)
+        self.expectSum()
+        patched.restore()
+        real(*held.pop())
+        self.assertEqual(self.service.counters()["spooled_rows"], 13)
+        self.store.mode = "take"
+        self.store.release()
+        self.expect(13)
+        self.expectSum()
 
     def test_slowStoreFails(self) -> None:
         """

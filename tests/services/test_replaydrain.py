@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.interfaces import IReplayStore
-from dnsguard.replay.store import DRAIN_LIMIT
+from dnsguard.replay.bounds import DRAIN_LIMIT
 from dnsguard.services.replaydrain import ReplayDrainService
 
 

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IQueryStore
 from dnsguard.policy.decision import Attribution, RuleKind
+from dnsguard.querystore.block import Block
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.filters import QueryFilter
 from dnsguard.querystore.questions import (
@@ -32,7 +33,7 @@ from dnsguard.querystore.questions import (
     Upstreams,
     clientView,
 )
-from dnsguard.querystore.rows import ROW, Block, fragment, texts
+from dnsguard.querystore.rows import ROW, fragment, texts
 from tests.support.events import NOON, entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
 

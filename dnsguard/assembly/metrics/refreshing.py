@@ -102,7 +102,7 @@ REFRESHING = (
     ),
     Metric.counter(
         "dnsguard_hits_uncounted_total",
-        "Hits that there was no room to tell a shared store of.",
+        "Hits that there was no room for: to wait here, or to tell a shared store of.",
         _counter("hits_uncounted"),
     ),
     Metric.counter(
