@@ -50,10 +50,10 @@ MODULES = """
     resolvers/blocklist resolvers/cached resolvers/chain resolvers/forwarder
     resolvers/keptanswers resolvers/localrecords resolvers/memorycache
     resolvers/safesearch resolvers/search server/corridor server/counters
-    server/exchange server/pending server/reply upstream/attempt upstream/coalesce
-    upstream/datagram upstream/exchange upstream/message upstream/ports upstream/reply
-    upstream/routes upstream/selection upstream/waiter upstream/watch upstream/wheel
-    wire/rewrite
+    server/exchange server/pending server/reply server/respondent upstream/attempt
+    upstream/coalesce upstream/datagram upstream/exchange upstream/message
+    upstream/ports upstream/reply upstream/routes upstream/selection upstream/waiter
+    upstream/watch upstream/wheel wire/rewrite
 """
 """
 What a query that isn't answered from the replay store goes through. These are

@@ -20,7 +20,7 @@ import dnsguard
 ROOT = Path(dnsguard.__file__).parent
 SETUP = ROOT.parent / "setup.py"
 
-_CLASS = re.compile(r"^cdef class (\w+):\n((?:(?:    .*)?\n)+)", re.MULTILINE)
+_CLASS = re.compile(r"^cdef class (\w+)(?:\(\w+\))?:\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 _FIELDS = re.compile(r"^    cdef (?:public |readonly )?[\w ]+? (\w+(?:, \w+)*)$", re.MULTILINE)
 _METHOD = re.compile(r"^    cp?def (?:[\w ]+ )?(\w+)\(", re.MULTILINE)
 

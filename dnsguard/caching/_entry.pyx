@@ -12,32 +12,13 @@ cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
 
+from dnsguard.wire._scan cimport DG_HEADER, dg_four, dg_putFour, dg_scan, dg_scanMessage, dg_two
 from dnsguard.wire.layout import scan
 
 __all__ = ["CompiledEntry"]
-
-
-cdef extern from "../wire/scan.h" nogil:
-    ctypedef struct dg_scan:
-        uint32_t counts[4]
-        uint32_t type, cls
-        size_t nameEnd, questionEnd
-        size_t sections[3]
-        int64_t least, negative
-        size_t optStart, optEnd
-        unsigned int ttlCount
-        uint16_t ttls[256]
-
-    enum:
-        DG_HEADER
-
-    uint32_t dg_two(const uint8_t *)
-    uint32_t dg_four(const uint8_t *)
-    void dg_putFour(uint8_t *, uint32_t)
-    int dg_scanMessage(const uint8_t *, size_t, dg_scan *)
 
 
 cdef enum:

@@ -11,13 +11,13 @@ is here; who fetches, and how many at a time, isn't this module's business.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
-__all__ = ["PRESETS", "RefreshPolicy", "Tier", "adaptiveHotRate"]
+__all__ = ["PRESETS", "RefreshPolicy", "Tier", "adaptiveHotRate", "jitterOf"]
 
 DEFAULT_HOT_RATE = 20.0
 """Queries a minute that make a key hot, where nothing else is known."""
@@ -31,6 +31,8 @@ hit.
 
 FIXED_SHARE = 0.5
 """The most that a threshold given in seconds may take of a key's time."""
+
+_JITTERS = 1024
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -93,6 +95,14 @@ def adaptiveHotRate(clientTTLCap: float) -> float:
     if clientTTLCap <= 0:
         return DEFAULT_HOT_RATE
     return max(2.0, 3.0 * min(60.0, 60.0 / max(1.0, clientTTLCap)))
+
+
+def jitterOf(key: Hashable) -> float:
+    """
+    Give a key's own number for L{RefreshPolicy.dueAge}: below 1, and the same as
+    long as the process lives.
+    """
+    return (hash(key) % _JITTERS) / _JITTERS
 
 
 @attrs.frozen

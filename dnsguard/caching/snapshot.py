@@ -4,9 +4,9 @@
 A cache as one sequence of octets, to be written to a file and read again.
 
 A line that says what it is and of which version; the number of the last clearing
-that it knows of, where several instances tell each other of these; the entries, the most popular
-ones first, so that whoever has no time for all of them has the best; and a
-digest over all of that. What a file says is input like any other.
+that it knows of, where several instances tell each other of these; the entries,
+the most popular ones first, so that whoever has no time for all of them has the
+best; and a digest over all of that. What a file says is input like any other.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ C{hitcounter.py} as it is compiled: where its attributes are, and what of it is
 called without looking it up.
 """
 
-cimport cython
-
 from dnsguard.caching.sliding cimport SlidingCounts
 from dnsguard.observers.event cimport QueryEvent
 

@@ -3,8 +3,6 @@
 C{cached.py} as it is compiled: what of it is called without looking it up.
 """
 
-cimport cython
-
 from dnsguard.answer cimport Answer
 from dnsguard.query cimport QueryFacts
 

@@ -16,7 +16,7 @@ from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
-from dnsguard.caching.refresh import RefreshPolicy, Tier
+from dnsguard.caching.refresh import RefreshPolicy, Tier, jitterOf
 from dnsguard.caching.sieve import Sieve
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.query import ClientQuery
@@ -30,7 +30,6 @@ How long a reply may be replayed whose refresh has been asked for: so that a hot
 name doesn't fall to the slow road while its refresh is under way.
 """
 
-_JITTERS = 1024
 _FIRSTS = 1024
 
 
@@ -125,9 +124,8 @@ class KeptAnswers:
         first = self._firstDueAge(stored, true)
         if age < first:
             return first - age
-        jitter = (hash(key) % _JITTERS) / _JITTERS
         tier = self._refresh.tier(count)
-        due = self._refresh.dueAge(tier, stored, true, jitter)
+        due = self._refresh.dueAge(tier, stored, true, jitterOf(key))
         if age >= due:
             self._onDue(query, tier)
             return min(DUE_REPLAY_SECONDS, remaining)

@@ -25,7 +25,7 @@ from dnsguard.caching.clears import RecentClears
 from dnsguard.caching.entry import Entry
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
-from dnsguard.caching.refresh import RefreshPolicy, Tier
+from dnsguard.caching.refresh import RefreshPolicy, Tier, jitterOf
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerCache, IAnswerStore
@@ -40,9 +40,6 @@ REPLAY_SECONDS = 1.0
 How long a reply made here may be replayed: the next query after that finds the
 answer in L0, which counts hits and knows when a refresh is due.
 """
-
-
-_JITTERS = 1024
 
 
 @attrs.frozen
@@ -68,9 +65,8 @@ class Watch:
         key = query.key
         tier = self.policy.tier(self.rates.hit(key, now))
         stored = entry.storedTTL
-        jitter = (hash(key) % _JITTERS) / _JITTERS
         age = stored - entry.remaining(now)
-        if age >= self.policy.dueAge(tier, stored, entry.authTTL, jitter):
+        if age >= self.policy.dueAge(tier, stored, entry.authTTL, jitterOf(key)):
             self.onDue(query, tier, entry.softExpiry)
 
 

@@ -7,7 +7,6 @@ called without looking it up.
 cimport cython
 
 from dnsguard.answer cimport Answer
-from dnsguard.query cimport QueryFacts
 
 
 cdef class Course:

@@ -5,27 +5,11 @@ The common cases of L{dnsguard.wire.layout.scan}, compiled.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t
+
+from dnsguard.wire._scan cimport DG_HEADER, dg_scan, dg_scanMessage, dg_two
 
 __all__ = ["scanPlain", "scanRequest"]
-
-
-cdef extern from "scan.h" nogil:
-    ctypedef struct dg_scan:
-        uint32_t counts[4]
-        uint32_t type, cls
-        size_t nameEnd, questionEnd
-        size_t sections[3]
-        int64_t least, negative
-        size_t optStart, optEnd
-        unsigned int ttlCount
-        uint16_t ttls[256]
-
-    enum:
-        DG_HEADER
-
-    uint32_t dg_two(const uint8_t *)
-    int dg_scanMessage(const uint8_t *, size_t, dg_scan *)
 
 
 cdef bytes lowered(const uint8_t *octets, Py_ssize_t size):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.caching.refresh import PRESETS, RefreshPolicy, Tier, adaptiveHotRate
+from dnsguard.caching.refresh import PRESETS, RefreshPolicy, Tier, adaptiveHotRate, jitterOf
 
 BALANCED = RefreshPolicy.preset("balanced", hotThresholdRate=10.0, jitter=0.0)
 
@@ -113,6 +113,16 @@ class DueTests(SynchronousTestCase):
         policy = RefreshPolicy.preset("balanced", jitter=0.1)
         self.assertEqual(policy.dueAge(Tier.HOT, 1000, 1000, 0.0), 700.0)
         self.assertEqual(policy.dueAge(Tier.HOT, 1000, 1000, 1.0), 670.0)
+
+    def test_jitterOf(self) -> None:
+        """
+        A key's number is always the same, from 0 to 1, and another key's is
+        another one.
+        """
+        numbers = [jitterOf(key) for key in range(-500, 500)]
+        self.assertEqual(numbers, [jitterOf(key) for key in range(-500, 500)])
+        self.assertTrue(all(0.0 <= number <= 1.0 for number in numbers))
+        self.assertGreater(len(set(numbers)), 900)
 
     @settings(max_examples=200, deadline=None)
     @given(

@@ -20,13 +20,13 @@ PAGE = ROOT.parent / "docs" / "errors.rst"
 
 LEVELS = {"warn", "error", "critical", "failure"}
 
-PASSED_ON = {"_complain": {"": 1, "server.corridor": 2}, "_logBreak": {}}
+PASSED_ON = {"_complain": {"": 1, "server.respondent": 2}, "_logBreak": {}}
 """
 Methods that log what they are given: the place of the format among their
 arguments, by the module it differs in.
 """
 
-ADDED = {"server.corridor": " ({times} times)"}
+ADDED = {"server.respondent": " ({times} times)"}
 """What such a method puts behind the format."""
 
 
@@ -105,7 +105,7 @@ def pages() -> dict[str, str]:
 
 UNREADABLE = {
     # These log what they are given; who gives it is looked at instead.
-    ("server.corridor", None),
+    ("server.respondent", None),
     ("querystore.delivery", None),
 }
 

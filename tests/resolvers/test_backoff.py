@@ -109,6 +109,16 @@ class BackoffResolverTests(SynchronousTestCase):
             self.assertEqual((len(self.table), self.table.counted), (0, 0))
             self.assertIsNone(self.backoff.answer(QUERY))
 
+    def test_answerEndsCounting(self) -> None:
+        """
+        An answer forgets failed refreshes where no key is ever in backoff.
+        """
+        self.table.reconfigure(0.0, 1)
+        self.table.failed((QUERY.qname, QUERY.type, QUERY.cls, 0), 0.0, refresh=True)
+        self.assertEqual((len(self.table), self.table.counted), (0, 1))
+        self.backoff.cacheResult(QUERY, FOUND)
+        self.assertEqual(self.table.counted, 0)
+
     def test_unreachable(self) -> None:
         """
         That no upstream could be reached is kept for a second only.
