@@ -54,6 +54,7 @@ from bench.hot import (  # noqa: E402
     pinned,
 )
 from bench.stacks import CATEGORIES, FIVE, perfStacks, pySpyStacks, shares  # noqa: E402
+from bench.whole import writeList  # noqa: E402
 
 CALLS = (
     "recvmmsg", "sendmmsg", "recvfrom", "sendto", "recvmsg", "sendmsg", "epoll_wait",
@@ -389,9 +390,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build(folder)
-        with (folder / "million.txt").open("w") as million:
-            million.writelines(f"ads{number}.example.org\n" for number in range(NAMES))
-            million.writelines(f"listed-{n}.blocked.example\n" for n in range(LISTED - NAMES))
+        writeList(folder / "million.txt", NAMES, LISTED)
         mine = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {LOAD_CORE})
         redis = RedisServer(folder / "redis", {"maxmemory": "500mb"})

@@ -48,6 +48,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from bench import whole  # noqa: E402
 from bench.hot import (  # noqa: E402
     LOAD_CORE,
     SERVER_CORE,
@@ -246,36 +247,12 @@ def dnsguard(lists: Path, more: str = "", caching: str = "") -> Command:
         if (lists / "compiled").exists():
             # The lists, and nothing of what earlier runs had still to store.
             shutil.copytree(lists / "compiled", data / "lists")
-        (folder / "dnsguard.yaml").write_text(
-            f"""
-data_directory: {data}
-server:
-  listen: [127.0.0.1:{port}]
-  reuse_port_listeners: 1
-upstreams: [127.0.0.1:{UPSTREAM}]
-blocklists: {{sources: [{{name: million, url: {lists / "million.txt"}}}]}}
-client_identification:
-  enabled: true
-  clients:
-    - {{ip: 192.0.2.0/24, group_id: one}}
-    - {{ip: 198.51.100.0/24, group_id: two}}
-client_groups:
-  - {{id: one, blocklist: {{denylist: [one.example]}}}}
-  - {{id: two, blocklist: {{denylist: [two.example]}}}}
-cache: {{lru_size: 100000{caching}}}
-{more}
-"""
+        config = folder / "dnsguard.yaml"
+        listed = lists / "million.txt"
+        config.write_text(
+            whole.configuration(data, port, UPSTREAM, listed, caching=caching, more=more)
         )
-        return [
-            sys.executable,
-            "-c",
-            "from twisted.scripts.twistd import run; run()",
-            "-n",
-            "--pidfile=",
-            "dnsguard",
-            "--config",
-            str(folder / "dnsguard.yaml"),
-        ]
+        return whole.command(config)
 
     return command
 
@@ -402,11 +379,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         tools = Path(name)
         build(tools)
-        with (tools / "million.txt").open("w") as million:
-            million.writelines(f"ads{number}.example.org\n" for number in range(NAMES))
-            million.writelines(
-                f"listed-{number}.blocked.example\n" for number in range(LISTED - NAMES)
-            )
+        whole.writeList(tools / "million.txt", NAMES, LISTED)
         upstream = subprocess.Popen(
             [str(tools / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE)
         )
@@ -418,7 +391,7 @@ def main() -> None:
         try:
             for work in options.work:
                 if work in ("dnsperf", "tcp") and shutil.which("dnsperf") is None:
-                    print("tcp: left out, there is no dnsperf", file=sys.stderr)
+                    print(f"{work}: left out, there is no dnsperf", file=sys.stderr)
                     continue
                 for sockets in options.sockets if work in BY_SOCKETS else [8]:
                     rounds(tools, chosen, work, sockets, options)

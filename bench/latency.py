@@ -3,7 +3,7 @@
 How long an answer takes at half of what a server can do, quiet and disturbed.
 
 Usage: C{python bench/latency.py [--seconds 10] [--rounds 1] [--share 0.5]
-[--priority]}. Core 0 has the server and every process that it starts (the query
+[--priority] [--source]}. Core 0 has the server and every process that it starts (the query
 store's worker and the one that compiles lists among them), core 1 the load and
 the upstream. Each server is loaded with all it takes for three seconds, then with
 half of what it answered, for so many seconds: dnsguard with nothing else to do;
@@ -12,7 +12,8 @@ names come into force every three seconds, and rows are flushed each second;
 unbound with nothing else to do, and with C{unbound-control reload_keep_cache} each
 second, which reads its configuration again. Half of the queries have EDNS, and
 every answer is checked. dnsguard is what an installation gets: it is built into
-C{build/lib} first, which takes a minute or two.
+C{build/lib} first, which takes a minute or two; with C{--source} it is the source
+tree, built in place.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.compare import NAMES, awaitBlocking, installation  # noqa: E402
-from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build  # noqa: E402
+from bench import whole  # noqa: E402
+from bench.compare import LISTED, NAMES, awaitBlocking, installation  # noqa: E402
+from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build, freePort  # noqa: E402
 from bench.peers import PEERS  # noqa: E402
 
-LISTED = 1_000_000
-PORT = 5470
+PORT = freePort()
 LISTS_EVERY = 3
 
 PRIORITY = "--priority" in sys.argv
@@ -66,25 +67,13 @@ def configuration(folder: Path, version: int) -> str:
     """
     The whole of dnsguard, with one of two versions of a list.
     """
-    return f"""
-data_directory: {folder / "data"}
-server:
-  listen: [127.0.0.1:{PORT}]
-  reuse_port_listeners: 1
-upstreams: [127.0.0.1:{UPSTREAM}]
-blocklists: {{sources: [{{name: million, url: {folder / f"million-{version}.txt"}}}]}}
-client_identification:
-  enabled: true
-  clients:
-    - {{ip: 192.0.2.0/24, group_id: one}}
-    - {{ip: 198.51.100.0/24, group_id: two}}
-client_groups:
-  - {{id: one, blocklist: {{denylist: [one.example]}}}}
-  - {{id: two, blocklist: {{denylist: [two.example]}}}}
-cache: {{lru_size: 100000}}
-query_store: {{flush_to_store_interval: 1s}}
-control: {{enabled: false}}
-"""
+    return whole.configuration(
+        folder / "data",
+        PORT,
+        UPSTREAM,
+        folder / f"million-{version}.txt",
+        more="query_store: {flush_to_store_interval: 1s}\ncontrol: {enabled: false}",
+    )
 
 
 def writeLists(folder: Path) -> None:
@@ -92,11 +81,7 @@ def writeLists(folder: Path) -> None:
     Write two versions of a list, each of which has what the load asks for as ads.
     """
     for version in (0, 1):
-        with (folder / f"million-{version}.txt").open("w") as file:
-            file.writelines(f"ads{number}.example.org\n" for number in range(NAMES))
-            file.writelines(
-                f"listed-{number}.v{version}.example\n" for number in range(LISTED - NAMES)
-            )
+        whole.writeList(folder / f"million-{version}.txt", NAMES, LISTED, f"v{version}.example")
 
 
 @contextmanager
@@ -174,9 +159,7 @@ def dnsguard(tools: Path, options: Any) -> None:
     """
     path = tools / "dnsguard.yaml"
     path.write_text(configuration(tools, 0))
-    command = "from twisted.scripts.twistd import run; run()"
-    arguments = ["-n", "--pidfile=", "dnsguard", "--config", str(path)]
-    with started([sys.executable, "-c", command, *arguments], tools) as process:
+    with started(whole.command(path), tools) as process:
         awaitBlocking(PORT)
         rate = saturation(tools) * options.share
 

@@ -31,6 +31,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from bench.whole import configuration  # noqa: E402
 from tests.support.process import DNSGuardProcess, askUDP, freePort, request  # noqa: E402
 
 MB = 1 << 20
@@ -240,29 +241,6 @@ def ask(port: int, questions: Iterator[bytes]) -> tuple[int, float]:
         return count, time.monotonic() - began
 
 
-def configuration(folder: Path, port: int, upstream: int, names: int) -> str:
-    """
-    Everything on.
-    """
-    return f"""
-data_directory: {folder / "data"}
-server:
-  listen: [127.0.0.1:{port}]
-  reuse_port_listeners: 1
-upstreams: [127.0.0.1:{upstream}]
-blocklists: {{sources: [{{name: many, url: {folder / "many.txt"}}}]}}
-client_identification:
-  enabled: true
-  clients:
-    - {{ip: 192.0.2.0/24, group_id: one}}
-    - {{ip: 198.51.100.0/24, group_id: two}}
-client_groups:
-  - {{id: one, blocklist: {{denylist: [one.example]}}}}
-  - {{id: two, blocklist: {{denylist: [two.example]}}}}
-cache: {{lru_size: {names}}}
-"""
-
-
 def serve(listed: int, names: int, pure: bool) -> None:
     """
     Run the server, and print its resident memory at each stage.
@@ -278,7 +256,7 @@ def serve(listed: int, names: int, pure: bool) -> None:
         upstream = subprocess.Popen([folder / "up", "-p", str(upstreamPort)])
         process = DNSGuardProcess(
             folder,
-            configuration(folder, port, upstreamPort, names),
+            configuration(folder / "data", port, upstreamPort, folder / "many.txt", entries=names),
             port,
             {"DNSGUARD_PURE_PYTHON": "1"} if pure else {},
         )

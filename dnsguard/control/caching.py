@@ -247,16 +247,17 @@ class CacheFamily:
 
     async def _keysBelow(self, memory: MemoryCacheResolver, apex: bytes) -> AsyncIterator[Key]:
         """
-        Find keys at or below a name, slice by slice: there may be a million.
+        Find keys at or below a name, slice by slice, for there may be a million;
+        one more than are shown, at most.
         """
         found, keys = 0, memory.keys()
         for start in range(0, len(keys), SLICE):
             for key in keys[start : start + SLICE]:
                 if isAtOrBelow(key[0], apex):
-                    found += 1
                     yield key
-            if found > MOST_SHOWN:
-                break
+                    found += 1
+                    if found > MOST_SHOWN:
+                        return
             await deferLater(self._clock, 0.0)
 
     async def forget(self, call: Call) -> Any:

@@ -147,7 +147,9 @@ class ControlSite:
     ) -> Reply:
         caller = Caller("", Role.NOBODY, peerAddress(request))
         try:
-            caller = self._admit(route, bucket, request)
+            if route.role is not Role.NOBODY:
+                caller = self._doorman.identify(request)
+            self._admit(route, bucket, caller)
             reply = await self._handled(route, self._call(route, caller, request, parameters))
         except Exception as failure:
             reply = self._failed(failure)
@@ -156,22 +158,18 @@ class ControlSite:
             self._scribe.note(caller, route.method, path, reply.status)
         return reply
 
-    def _admit(self, route: Route, bucket: Bucket | None, request: Any) -> Caller:
+    def _admit(self, route: Route, bucket: Bucket | None, caller: Caller) -> None:
         """
-        Who is it, may they do this, and not too often?
+        May they do this, and not too often?
         """
-        caller = Caller("", Role.NOBODY, peerAddress(request))
-        if route.role is not Role.NOBODY:
-            caller = self._doorman.identify(request)
+        if caller.role < route.role:
             if caller.role is Role.NOBODY:
                 raise Refused(401, "a token is needed")
-            if caller.role < route.role:
-                raise Refused(403, f"the role {route.role.word} is needed")
+            raise Refused(403, f"the role {route.role.word} is needed")
         if bucket is not None:
             wait = bucket.take(self._clock.seconds())
             if wait:
                 raise Refused(429, "rate limit exceeded", retry_after_seconds=int(wait) + 1)
-        return caller
 
     def _call(
         self, route: Route, caller: Caller, request: Any, parameters: Mapping[str, str]

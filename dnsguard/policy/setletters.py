@@ -15,7 +15,7 @@ import heapq
 from array import array
 from collections.abc import Sequence
 
-__all__ = ["CODES", "LETTERS", "codeLengths", "codesOf", "encode", "symbolsOf"]
+__all__ = ["CODES", "LETTERS", "SYMBOLS", "codeLengths", "codesOf", "encode", "symbolsOf"]
 
 LETTERS = 40
 """Symbols there are: 0 stands before the first letter."""
@@ -27,7 +27,8 @@ _ALPHABET = b".-_0123456789abcdefghijklmnopqrstuvwxyz"
 CODES = {letter: code for code, letter in enumerate(_ALPHABET, 1)}
 """The symbol of each letter."""
 
-_SYMBOLS = bytes(CODES.get(letter, 0) for letter in range(256))
+SYMBOLS = bytes(CODES.get(letter, 0) for letter in range(256))
+"""What C{bytes.translate} needs for that: 0 for what is no letter."""
 
 
 def symbolsOf(qname: bytes, start: int = 0) -> bytes:
@@ -44,7 +45,7 @@ def symbolsOf(qname: bytes, start: int = 0) -> bytes:
         label = qname[at - length : at]
         # A dot inside a label doesn't end it.
         parts.append(label.replace(b".", b"\0") if b"." in label else label)
-    return b".".join(parts)[::-1].translate(_SYMBOLS)
+    return b".".join(parts)[::-1].translate(SYMBOLS)
 
 
 def codeLengths(counts: Sequence[int]) -> bytes:

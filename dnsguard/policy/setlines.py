@@ -19,11 +19,10 @@ from dnsguard.policy.setformat import (
     linePlace,
     suffixHashes,
 )
-from dnsguard.policy.setletters import CODES, LETTERS, codeLengths, encode
+from dnsguard.policy.setletters import LETTERS, SYMBOLS, codeLengths, encode
 
 __all__ = ["Lines"]
 
-_SYMBOLS = bytes(CODES.get(letter, 0) for letter in range(256))
 _ANOTHER = 1 << 31
 
 
@@ -50,7 +49,7 @@ class Lines:
         @param text: Its labels joined by dots, from last letter to first.
         @param places: Where it came from, scopes in bits 29 and 30.
         """
-        symbols = text.translate(_SYMBOLS)
+        symbols = text.translate(SYMBOLS)
         self._pairs.update(zip(b"\0" + symbols, symbols, strict=False))
         self._names.append(text)
         self._places.append(places)
@@ -89,7 +88,7 @@ class Lines:
             if not entry:
                 # What is too much for four octets is refused when all is put together.
                 found[at : at + 4] = (len(names) & 0xFFFFFFFF).to_bytes(4, "little")
-            letters = encode(self._names[number].translate(_SYMBOLS), codes)
+            letters = encode(self._names[number].translate(SYMBOLS), codes)
             assert letters is not None, "codes made from other names"
             found[at + 4 + entry] = tag
             found[at + 4 + ENTRIES_A_LINE + entry] = len(letters)

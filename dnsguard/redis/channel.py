@@ -205,12 +205,12 @@ class ClearingChannel:
             return
         number, origin, clearing = read
         before, self.number = self.number, max(number, self.number or 0)
-        if origin == self.origin:
-            return
-        self.heard += 1
+        own = origin == self.origin
+        self.heard += not own
+        # The number of one's own clearing tells of those before it as well.
         if number > before + 1 if before is not None else number > 1 and self._isOld():
             self._miss()
-        else:
+        elif not own:
             self._told(clearing)
 
     def _isOld(self) -> bool:

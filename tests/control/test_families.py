@@ -15,7 +15,9 @@ from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
-from dnsguard.caching.key import DNSSEC_OK
+from dnsguard.caching.entry import Entry
+from dnsguard.caching.key import DNSSEC_OK, Key
+from dnsguard.control import caching
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.snapshot import Policy
 from dnsguard.query import ClientQuery
@@ -260,6 +262,27 @@ class CacheTests(FamilyCase):
             ("A", "NOERROR", "u", 300.0),
         )
         self.assertEqual(self.ask("GET", "/cache/stats").json["lru"]["entries"], 3)
+
+    def test_lookUpMany(self) -> None:
+        """
+        No more are looked at than are shown, but for one, which tells that there
+        are more.
+        """
+        self.patch(caching, "MOST_SHOWN", 3)
+        looked: list[bytes] = []
+        shown = caching._shown
+
+        def show(tier: str, key: Key, entry: Entry, now: float) -> dict[str, Any]:
+            looked.append(key[0])
+            return shown(tier, key, entry, now)
+
+        self.patch(caching, "_shown", show)
+        for number in range(6):
+            self.keep(f"n{number}.example.org")
+            if number in (2, 3, 5):
+                told = self.ask("GET", "/api/v1/cache/entries?name=example.org&below=true").json
+                self.assertEqual((len(told["entries"]), told["truncated"]), (3, number > 2))
+        self.assertEqual(len(looked), 3 + 4 + 4)
 
     def test_lookUpShared(self) -> None:
         """

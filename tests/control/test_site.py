@@ -256,7 +256,14 @@ class SiteTests(SynchronousTestCase):
         """
         self.ask("POST", "/api/v1/things/a?secret=1")
         self.ask("GET", "/api/v1/things/a", None, {"method": "GET"})
-        self.assertEqual(self.paper.noted, [("operator", "POST", "/api/v1/things/a", 200)])
+        self.ask("POST", "/api/v1/things/a", token="viewer")
+        self.assertEqual(
+            self.paper.noted,
+            [
+                ("operator", "POST", "/api/v1/things/a", 200),
+                ("viewer", "POST", "/api/v1/things/a", 403),
+            ],
+        )
 
     def test_counted(self) -> None:
         """

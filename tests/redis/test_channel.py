@@ -121,6 +121,16 @@ class ChannelTests(SynchronousTestCase):
         self.hear(b"8 other below example.org")
         self.assertEqual((self.told, self.channel.missed), ([Clearing()], 1))
 
+    def test_gapBeforeOwn(self) -> None:
+        """
+        So it does if the next one heard of is this instance's own.
+        """
+        self.subscribed()
+        self.number = b"7"
+        self.hear(b"7 " + self.channel.origin + b" all")
+        self.assertEqual((self.told, self.channel.heard), ([Clearing()], 0))
+        self.assertEqual((self.channel.number, self.channel.missed), (7, 1))
+
     def test_away(self) -> None:
         """
         So does a number that changed while nobody listened.

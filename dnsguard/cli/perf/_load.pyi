@@ -1,7 +1,9 @@
 from collections.abc import Callable, Sequence
 from socket import socket
+from typing import Unpack
 
 from dnsguard.cli.perf.questions import Questions
+from dnsguard.cli.perf.slots import Limits
 from dnsguard.cli.perf.tally import Tally
 
 class DatagramLoad:
@@ -12,11 +14,7 @@ class DatagramLoad:
         sockets: Sequence[socket],
         questions: Questions,
         tally: Tally,
-        *,
-        queries: int,
-        concurrency: int,
-        timeout: float,
-        rate: float = 0.0,
+        **limits: Unpack[Limits],
     ) -> None: ...
     def step(self, seconds: float) -> bool: ...
 
@@ -28,11 +26,7 @@ class StreamLoad:
         connect: Callable[[], socket],
         questions: Questions,
         tally: Tally,
-        *,
-        queries: int,
-        concurrency: int,
-        timeout: float,
-        rate: float = 0.0,
+        **limits: Unpack[Limits],
     ) -> None: ...
     def step(self, seconds: float) -> bool: ...
     def close(self) -> None: ...

@@ -17,9 +17,9 @@ import click
 from dnsguard.cli.defaulting import DefaultGroup
 from dnsguard.cli.output import writeJSON
 from dnsguard.cli.perf.report import lines, picture, summary
-from dnsguard.cli.perf.run import MOST_CONCURRENCY, MOST_QUERIES, Result
+from dnsguard.cli.perf.run import MOST_QUERIES, Result
 from dnsguard.cli.perf.scenarios import scenarios
-from dnsguard.cli.perf.subject import Subject, statusOf, subjectOptions, takeSubject
+from dnsguard.cli.perf.subject import Subject, amountOptions, statusOf, subjectOptions, takeSubject
 
 __all__ = ["perf"]
 
@@ -36,20 +36,7 @@ perf.add_command(scenarios)
 
 @perf.command("run")
 @subjectOptions
-@click.option(
-    "--queries",
-    type=click.IntRange(1, MOST_QUERIES),
-    default=10_000,
-    show_default=True,
-    help="How many questions.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, MOST_CONCURRENCY),
-    default=50,
-    show_default=True,
-    help="How many may be under way at a time.",
-)
+@amountOptions("How many questions.", "How many may be under way at a time.")
 @click.option(
     "--warmup",
     type=click.IntRange(0, MOST_QUERIES),

@@ -14,9 +14,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from dnsguard.cli.perf.questions import Questions
-from dnsguard.cli.perf.slots import Slots
+from dnsguard.cli.perf.slots import Limits, Slots
 from dnsguard.cli.perf.tally import Tally
 
 __all__ = ["DatagramLoad", "StreamLoad"]
@@ -35,23 +36,12 @@ class DatagramLoad(Slots):
         sockets: Sequence[socket.socket],
         questions: Questions,
         tally: Tally,
-        *,
-        queries: int,
-        concurrency: int,
-        timeout: float,
-        rate: float = 0.0,
+        **limits: Unpack[Limits],
     ) -> None:
         """
         @param sockets: Connected, not blocking; at most one for each slot.
         """
-        super().__init__(
-            questions,
-            tally,
-            queries=queries,
-            concurrency=concurrency,
-            timeout=timeout,
-            rate=rate,
-        )
+        super().__init__(questions, tally, **limits)
         self._sockets = sockets
         self._poll = select.poll()
         self._places = {each.fileno(): place for place, each in enumerate(sockets)}
@@ -138,28 +128,17 @@ class StreamLoad(Slots):
         connect: Callable[[], socket.socket],
         questions: Questions,
         tally: Tally,
-        *,
-        queries: int,
-        concurrency: int,
-        timeout: float,
-        rate: float = 0.0,
+        **limits: Unpack[Limits],
     ) -> None:
         """
         @param connect: Begins to connect a socket that doesn't block.
         """
-        super().__init__(
-            questions,
-            tally,
-            queries=queries,
-            concurrency=concurrency,
-            timeout=timeout,
-            rate=rate,
-        )
+        super().__init__(questions, tally, **limits)
         self._connect = connect
-        self._sockets: list[socket.socket | None] = [None] * concurrency
+        self._sockets: list[socket.socket | None] = [None] * self._concurrency
         self._slots: dict[int, int] = {}
-        self._outgoing: list[bytes] = [b""] * concurrency
-        self._incoming = [bytearray() for _ in range(concurrency)]
+        self._outgoing: list[bytes] = [b""] * self._concurrency
+        self._incoming = [bytearray() for _ in range(self._concurrency)]
         self._poll = select.poll()
 
     def step(self, seconds: float) -> bool:

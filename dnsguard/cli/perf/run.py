@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from dnsguard.cli.perf.questions import Questions
+from dnsguard.cli.perf.slots import Limits
 from dnsguard.cli.perf.tally import Tally
 
 __all__ = ["COMPILED", "MOST_CONCURRENCY", "Plan", "Resolver", "Result", "Unresolvable", "measure"]
@@ -119,7 +120,7 @@ def measure(
     except socket.gaierror as problem:
         raise Unresolvable(f"{resolver.host}: {problem.strerror}") from None
     tally = Tally()
-    options = {
+    limits: Limits = {
         "queries": plan.queries,
         "concurrency": plan.concurrency,
         "timeout": plan.timeout,
@@ -128,14 +129,14 @@ def measure(
     module = _module(plan.compiled)
     if resolver.protocol == "tcp":
         _allowFiles(plan.concurrency)
-        load = module.StreamLoad(lambda: _connection(family, address), questions, tally, **options)
+        load = module.StreamLoad(lambda: _connection(family, address), questions, tally, **limits)
         return _drive(load, tally, advance)
     number = plan.sockets or max(1, min(16, plan.concurrency // 16))
     sockets = []
     try:
         for _ in range(min(number, plan.concurrency)):
             sockets.append(_datagrams(family, address))
-        load = module.DatagramLoad(sockets, questions, tally, **options)
+        load = module.DatagramLoad(sockets, questions, tally, **limits)
         return _drive(load, tally, advance)
     finally:
         for each in sockets:

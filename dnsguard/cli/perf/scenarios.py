@@ -14,8 +14,8 @@ import click
 
 from dnsguard.cli.output import table, writeJSON
 from dnsguard.cli.perf.report import summary
-from dnsguard.cli.perf.run import MOST_CONCURRENCY, MOST_QUERIES, Result
-from dnsguard.cli.perf.subject import statusOf, subjectOptions, takeSubject
+from dnsguard.cli.perf.run import Result
+from dnsguard.cli.perf.subject import amountOptions, statusOf, subjectOptions, takeSubject
 
 __all__ = ["SCENARIOS", "Scenario", "scenarios"]
 
@@ -50,19 +50,8 @@ SCENARIOS = (
 
 @click.command("scenarios")
 @subjectOptions
-@click.option(
-    "--queries",
-    type=click.IntRange(1, MOST_QUERIES),
-    default=10_000,
-    show_default=True,
-    help="How many questions, but for the large one.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, MOST_CONCURRENCY),
-    default=50,
-    show_default=True,
-    help="How many at a time, but for the one called so.",
+@amountOptions(
+    "How many questions, but for the large one.", "How many at a time, but for the one called so."
 )
 @click.option("--only", type=click.Choice([each.name for each in SCENARIOS]), multiple=True)
 @click.option("--no-flush", is_flag=True, help="Don't clear the caches for the cold one.")

@@ -15,16 +15,33 @@ from __future__ import annotations
 
 import struct
 import time
+from typing import NotRequired, TypedDict
 
 from dnsguard.cli.perf.questions import Questions
 from dnsguard.cli.perf.tally import Tally
 
-__all__ = ["Slots"]
+__all__ = ["Limits", "Slots"]
 
 _IDS = 1 << 16
 _HEADER = 12
 _QR = 0x80
 _TC = 0x02
+
+
+class Limits(TypedDict):
+    """
+    What bounds a measurement.
+
+    @ivar queries: How many to send.
+    @ivar concurrency: How many may be under way, at most.
+    @ivar timeout: Seconds to wait for a reply.
+    @ivar rate: How many to send a second; 0: as many as can be.
+    """
+
+    queries: int
+    concurrency: int
+    timeout: float
+    rate: NotRequired[float]
 
 
 class Slots:
@@ -43,13 +60,10 @@ class Slots:
         queries: int,
         concurrency: int,
         timeout: float,
-        rate: float,
+        rate: float = 0.0,
     ) -> None:
         """
-        @param queries: How many to send.
-        @param concurrency: How many may be under way, at most.
-        @param timeout: Seconds to wait for a reply.
-        @param rate: How many to send a second; 0: as many as can be.
+        For what is to be given by name, see L{Limits}.
         """
         self.sent = 0
         self.over = 0

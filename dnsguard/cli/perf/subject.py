@@ -21,6 +21,8 @@ from dnsguard.cli.output import progress
 from dnsguard.cli.perf.questions import MOST_NAMES, Questions, generate, readNames, shuffled
 from dnsguard.cli.perf.report import stamped
 from dnsguard.cli.perf.run import (
+    MOST_CONCURRENCY,
+    MOST_QUERIES,
     MOST_SOCKETS,
     Plan,
     Resolver,
@@ -31,7 +33,7 @@ from dnsguard.cli.perf.run import (
 from dnsguard.cli.words import typeOf
 from dnsguard.config.durations import parseDuration
 
-__all__ = ["Subject", "flushCaches", "statusOf", "subjectOptions", "takeSubject"]
+__all__ = ["Subject", "amountOptions", "flushCaches", "statusOf", "subjectOptions", "takeSubject"]
 
 
 class Duration(click.ParamType[float]):
@@ -220,6 +222,27 @@ _SUBJECT = (
     ),
     click.option("--json", "asJSON", is_flag=True, help="Write JSON, for programs."),
 )
+
+
+def amountOptions(queries: str, concurrency: str) -> Callable[..., Any]:
+    """
+    Give a command the options that say how much is asked, with these helps.
+    """
+    many = click.option(
+        "--queries",
+        type=click.IntRange(1, MOST_QUERIES),
+        default=10_000,
+        show_default=True,
+        help=queries,
+    )
+    atOnce = click.option(
+        "--concurrency",
+        type=click.IntRange(1, MOST_CONCURRENCY),
+        default=50,
+        show_default=True,
+        help=concurrency,
+    )
+    return lambda command: many(atOnce(command))
 
 
 def takeSubject(options: dict[str, Any]) -> Subject:
