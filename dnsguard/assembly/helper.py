@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -31,6 +32,7 @@ from dnsguard.processes.orders import Orders
 from dnsguard.processes.rows import HAND_OVER_SECONDS, RowCourier
 from dnsguard.querystore.engines import Engine
 from dnsguard.querystore.tail import LiveTail
+from dnsguard.services.collector import undisturbed
 from dnsguard.services.heap import tuneHeap
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class HelperNotes(Notes):
         if engine is Engine.NONE:
             return None
         recorder = makeRecorder(config, identities, self._nameOf)
-        courier: Any = RowCourier(recorder, self._hand("rows"), self._reactor, self._inThread)
+        inThread = partial(_inThread, self._reactor)
+        courier: Any = RowCourier(recorder, self._hand("rows"), self._reactor, inThread)
         return QueryStore(recorder, courier, courier, None, LiveTail(), engine)
 
     def _makeLog(self, config: Config, identities: Anonymizer) -> RequestLog | None:
@@ -73,11 +76,6 @@ class HelperNotes(Notes):
             return handing.addCallback(lambda reply: bool(reply[0]["taken"]))
 
         return hand
-
-    def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), function, *arguments
-        )
 
 
 class HelperRole:
@@ -148,11 +146,7 @@ class HelperServer:
         @raise PolicyError: They can't be put into force.
         """
         config: Config = pickle.loads(orders.config)
-
-        def inThread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-            return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
-
-        lists = PublishedLists(inThread, listSources(config))
+        lists = PublishedLists(partial(_inThread, reactor), listSources(config))
         await lists.adopt(orders.lists, orders.listsNumber)
         tuneHeap()
         guard = Guard(config, reactor, role=HelperRole(link, lists, sockets))
@@ -167,7 +161,10 @@ class HelperServer:
         guard = self.guard
         newLists = await guard.blocklists.adopt(orders.lists, orders.listsNumber)
         if orders.config != self._orders.config:
-            await guard.reloadConfiguration(pickle.loads(orders.config))
+            config: Config = await _inThread(
+                guard.reactor, undisturbed, pickle.loads, orders.config
+            )
+            await guard.reloadConfiguration(config)
         elif newLists:
             await guard.listsChanged(guard.blocklists.lists)
         self._obey(orders)
@@ -222,3 +219,7 @@ class HelperServer:
         """
         await self.guard.stopService()
         return await self.count()
+
+
+def _inThread(reactor: Any, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)

@@ -118,6 +118,28 @@ class OrdersTests(TogetherCase):
         found = pickle.loads(listening._pickled(other))
         self.assertEqual((found.server, found.hostsFiles), (config.server, ("/etc/hosts",)))
 
+    def test_readyBeforehand(self) -> None:
+        """
+        A reload has its configuration pickled in a thread, before helpers are
+        told of it, and only there.
+        """
+        guard: Any = self.guard
+        guard.reactor = reactor = PromptMemoryReactor()
+        listening = guard.listeners.inner
+        called: list[Any] = []
+        inThread = reactor.pool.callInThreadWithCallback
+
+        def call(onResult: Any, function: Any, *arguments: Any) -> None:
+            called.append(function)
+            inThread(onResult, function, *arguments)
+
+        self.patch(reactor.pool, "callInThreadWithCallback", call)
+        other = attrs.evolve(guard.config, hostsFiles=())
+        self.successResultOf(guard.reloadConfiguration(other))
+        self.assertEqual(called.count(listening._pickle), 1)
+        self.patch(listening, "_pickle", None)
+        self.assertEqual(pickle.loads(listening._pickled(guard.config)), helperConfig(other))
+
     def test_toldOfChanges(self) -> None:
         """
         Whatever changes the policy, by hand or by itself, is told.
