@@ -71,6 +71,7 @@ class Changes:
         self._upstreams(config)
         await self._redis(redis)
         await self._caches(config)
+        guard.caches.setMaxKeys(config.cache.redis.maxKeys)
         await guard.prepareHelpers(config)
         guard.server.limits = serverLimits(config)
         guard.blocklists.configure(**blocklistSettings(config))

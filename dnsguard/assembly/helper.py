@@ -189,8 +189,8 @@ class HelperServer:
         )
         if tracer.rule != wanted:
             tracer.trace(wanted.events, wanted.clients, wanted.names, wanted.groups)
-        if orders.maxKeys is not None:
-            guard.caches.setMaxKeys(orders.maxKeys)
+        configured = guard.config.cache.redis.maxKeys
+        guard.caches.setMaxKeys(configured if orders.maxKeys is None else orders.maxKeys)
 
     def listen(self) -> None:
         """
