@@ -166,4 +166,7 @@ def waiting(used: Config, config: Config) -> list[str]:
         keys.append("data_directory")
     if replayBounds(config) != replayBounds(used):
         keys.append("server.replay")
+    served = used.control.enabled and config.control.enabled
+    if served and config.control.passwordFile != used.control.passwordFile:
+        keys.append("control.password_file")
     return keys
