@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
@@ -23,6 +24,7 @@ from dnsguard.assembly.lists import listSources
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.notes import Notes
 from dnsguard.assembly.querystore import QueryStore, engineOf, makeRecorder
+from dnsguard.observers.exposition import Sample
 from dnsguard.observers.trace import TraceEvent, TraceRule
 from dnsguard.policy.clients import outermost
 from dnsguard.processes.counts import Counts
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from dnsguard.processes.link import Link
 
 __all__ = ["HelperRole", "HelperServer"]
+
+_LOG_DROPPED = "dnsguard_application_log_dropped_total"
+"""A helper has no application log, but what takes events to the main process's."""
 
 
 class HelperNotes(Notes):
@@ -121,14 +126,22 @@ class HelperServer:
     @ivar guard: The server.
     """
 
-    def __init__(self, guard: Guard, orders: Orders, setLevel: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        orders: Orders,
+        setLevel: Callable[[str], object],
+        dropped: Callable[[], int],
+    ) -> None:
         """
         @param orders: What the server was made by.
         @param setLevel: Sets how serious must be what is logged.
+        @param dropped: Gives how much of that couldn't be handed over.
         """
         self.guard = guard
         self._orders = orders
         self._setLevel = setLevel
+        self._dropped = dropped
         self._obey(orders)
 
     @classmethod
@@ -139,6 +152,7 @@ class HelperServer:
         orders: Orders,
         sockets: Sequence[Any],
         setLevel: Callable[[str], object],
+        dropped: Callable[[], int],
     ) -> HelperServer:
         """
         Make a server that goes by orders, and doesn't serve yet.
@@ -150,7 +164,7 @@ class HelperServer:
         await lists.adopt(orders.lists, orders.listsNumber)
         tuneHeap()
         guard = Guard(config, reactor, role=HelperRole(link, lists, sockets))
-        return cls(guard, orders, setLevel)
+        return cls(guard, orders, setLevel, dropped)
 
     async def follow(self, orders: Orders) -> None:
         """
@@ -211,7 +225,9 @@ class HelperServer:
         guard = self.guard
         caches = GuardCaches(guard)
         gathered = guard.exposition.gather()
-        return Counts.of(gathered, caches.ownStats(), caches.refreshStats()).encode()
+        counts = Counts.of(gathered, caches.ownStats(), caches.refreshStats())
+        dropped = (Sample((), self._dropped()),)
+        return attrs.evolve(counts, samples={**counts.samples, _LOG_DROPPED: dropped}).encode()
 
     async def stop(self) -> bytes:
         """

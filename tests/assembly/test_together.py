@@ -305,6 +305,7 @@ class HelperServerTests(TogetherCase):
                     self.orders(),
                     [(ListenAddress("127.0.0.1", 53), self.bound)],
                     self.levels.append,
+                    lambda: 4,
                 )
             )
         )
@@ -413,12 +414,13 @@ class HelperServerTests(TogetherCase):
 
     def test_counts(self) -> None:
         """
-        It says what it has counted.
+        It says what it has counted, events included that it couldn't hand over.
         """
         self.server.guard.observers.metrics.queryAnswered(eventOf())
         octets = self.successResultOf(Deferred.fromCoroutine(self.server.count()))
         counts = Counts.decode(octets)
         self.assertEqual(counts.total("dnsguard_queries_total"), 1)
+        self.assertEqual(counts.total("dnsguard_application_log_dropped_total"), 4)
         self.assertIn("hits", counts.caches)
 
     def test_clears(self) -> None:
