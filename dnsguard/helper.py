@@ -96,6 +96,7 @@ class HelperProgram:
             Orders.decode(fields, payload),
             sockets,
             self._courier.setLevel,
+            lambda: self._courier.dropped,
         )
         await self.link.call("ready", seconds=REPLY_SECONDS)
 

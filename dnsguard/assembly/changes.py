@@ -71,6 +71,8 @@ class Changes:
         self._upstreams(config)
         await self._redis(redis)
         await self._caches(config)
+        guard.caches.setMaxKeys(config.cache.redis.maxKeys)
+        await guard.prepareHelpers(config)
         guard.server.limits = serverLimits(config)
         guard.blocklists.configure(**blocklistSettings(config))
         guard.config = config
@@ -164,4 +166,7 @@ def waiting(used: Config, config: Config) -> list[str]:
         keys.append("data_directory")
     if replayBounds(config) != replayBounds(used):
         keys.append("server.replay")
+    served = used.control.enabled and config.control.enabled
+    if served and config.control.passwordFile != used.control.passwordFile:
+        keys.append("control.password_file")
     return keys

@@ -41,6 +41,7 @@ from dnsguard.assembly.redis import makeRedis
 from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.role import MainRole
 from dnsguard.assembly.rules import makePolicy
+from dnsguard.assembly.together import ListeningTogether
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet
 from dnsguard.assembly.wishes import Wishes
 from dnsguard.config.model import Config
@@ -272,6 +273,15 @@ class Guard(MultiService):
         """
         helpers: HelperPool | None = getattr(self.listeners.inner, "helpers", None)
         return helpers
+
+    async def prepareHelpers(self, config: Config) -> None:
+        """
+        Get ready to tell other processes, if there are to be any, of another
+        configuration.
+        """
+        inner = self.listeners.inner
+        if isinstance(inner, ListeningTogether):
+            await inner.prepare(config)
 
     def tellHelpers(self) -> None:
         """

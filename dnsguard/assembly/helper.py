@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
@@ -22,6 +24,7 @@ from dnsguard.assembly.lists import listSources
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.notes import Notes
 from dnsguard.assembly.querystore import QueryStore, engineOf, makeRecorder
+from dnsguard.observers.exposition import Sample
 from dnsguard.observers.trace import TraceEvent, TraceRule
 from dnsguard.policy.clients import outermost
 from dnsguard.processes.counts import Counts
@@ -31,6 +34,7 @@ from dnsguard.processes.orders import Orders
 from dnsguard.processes.rows import HAND_OVER_SECONDS, RowCourier
 from dnsguard.querystore.engines import Engine
 from dnsguard.querystore.tail import LiveTail
+from dnsguard.services.collector import undisturbed
 from dnsguard.services.heap import tuneHeap
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     from dnsguard.processes.link import Link
 
 __all__ = ["HelperRole", "HelperServer"]
+
+_LOG_DROPPED = "dnsguard_application_log_dropped_total"
+"""A helper has no application log, but what takes events to the main process's."""
 
 
 class HelperNotes(Notes):
@@ -60,7 +67,8 @@ class HelperNotes(Notes):
         if engine is Engine.NONE:
             return None
         recorder = makeRecorder(config, identities, self._nameOf)
-        courier: Any = RowCourier(recorder, self._hand("rows"), self._reactor, self._inThread)
+        inThread = partial(_inThread, self._reactor)
+        courier: Any = RowCourier(recorder, self._hand("rows"), self._reactor, inThread)
         return QueryStore(recorder, courier, courier, None, LiveTail(), engine)
 
     def _makeLog(self, config: Config, identities: Anonymizer) -> RequestLog | None:
@@ -73,11 +81,6 @@ class HelperNotes(Notes):
             return handing.addCallback(lambda reply: bool(reply[0]["taken"]))
 
         return hand
-
-    def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), function, *arguments
-        )
 
 
 class HelperRole:
@@ -123,14 +126,22 @@ class HelperServer:
     @ivar guard: The server.
     """
 
-    def __init__(self, guard: Guard, orders: Orders, setLevel: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        orders: Orders,
+        setLevel: Callable[[str], object],
+        dropped: Callable[[], int],
+    ) -> None:
         """
         @param orders: What the server was made by.
         @param setLevel: Sets how serious must be what is logged.
+        @param dropped: Gives how much of that couldn't be handed over.
         """
         self.guard = guard
         self._orders = orders
         self._setLevel = setLevel
+        self._dropped = dropped
         self._obey(orders)
 
     @classmethod
@@ -141,6 +152,7 @@ class HelperServer:
         orders: Orders,
         sockets: Sequence[Any],
         setLevel: Callable[[str], object],
+        dropped: Callable[[], int],
     ) -> HelperServer:
         """
         Make a server that goes by orders, and doesn't serve yet.
@@ -148,15 +160,11 @@ class HelperServer:
         @raise PolicyError: They can't be put into force.
         """
         config: Config = pickle.loads(orders.config)
-
-        def inThread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-            return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
-
-        lists = PublishedLists(inThread, listSources(config))
+        lists = PublishedLists(partial(_inThread, reactor), listSources(config))
         await lists.adopt(orders.lists, orders.listsNumber)
         tuneHeap()
         guard = Guard(config, reactor, role=HelperRole(link, lists, sockets))
-        return cls(guard, orders, setLevel)
+        return cls(guard, orders, setLevel, dropped)
 
     async def follow(self, orders: Orders) -> None:
         """
@@ -167,7 +175,10 @@ class HelperServer:
         guard = self.guard
         newLists = await guard.blocklists.adopt(orders.lists, orders.listsNumber)
         if orders.config != self._orders.config:
-            await guard.reloadConfiguration(pickle.loads(orders.config))
+            config: Config = await _inThread(
+                guard.reactor, undisturbed, pickle.loads, orders.config
+            )
+            await guard.reloadConfiguration(config)
         elif newLists:
             await guard.listsChanged(guard.blocklists.lists)
         self._obey(orders)
@@ -192,8 +203,8 @@ class HelperServer:
         )
         if tracer.rule != wanted:
             tracer.trace(wanted.events, wanted.clients, wanted.names, wanted.groups)
-        if orders.maxKeys is not None:
-            guard.caches.setMaxKeys(orders.maxKeys)
+        configured = guard.config.cache.redis.maxKeys
+        guard.caches.setMaxKeys(configured if orders.maxKeys is None else orders.maxKeys)
 
     def listen(self) -> None:
         """
@@ -214,7 +225,9 @@ class HelperServer:
         guard = self.guard
         caches = GuardCaches(guard)
         gathered = guard.exposition.gather()
-        return Counts.of(gathered, caches.ownStats(), caches.refreshStats()).encode()
+        counts = Counts.of(gathered, caches.ownStats(), caches.refreshStats())
+        dropped = (Sample((), self._dropped()),)
+        return attrs.evolve(counts, samples={**counts.samples, _LOG_DROPPED: dropped}).encode()
 
     async def stop(self) -> bytes:
         """
@@ -222,3 +235,7 @@ class HelperServer:
         """
         await self.guard.stopService()
         return await self.count()
+
+
+def _inThread(reactor: Any, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)

@@ -308,8 +308,7 @@ class Caches(MultiService):
 
     def setMaxKeys(self, most: int) -> bool:
         """
-        Set how many answers the shared store may have, until the next change of
-        the configuration.
+        Set how many answers the shared store may have, until the next reload.
 
         @return: False: there is no shared store.
         """

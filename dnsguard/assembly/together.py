@@ -191,17 +191,33 @@ class ListeningTogether(Service):
             guard.past,
         )
 
+    async def prepare(self, config: Config) -> None:
+        """
+        Have a configuration ready as octets when it comes into force: that of
+        a large one takes a while.
+        """
+        reactor = self._guard.reactor
+        octets: bytes = await deferToThreadPool(
+            reactor, reactor.getThreadPool(), self._pickle, config
+        )
+        self._config, self._octets = config, octets
+
     def _pickled(self, config: Config) -> bytes:
         """
-        Give a configuration as octets: once for each, as it may be large. While
-        one comes into force, its listeners are there before the rest of it, and
-        helpers go by these.
+        Give a configuration as octets: once for each.
         """
         if self._config is not config:
-            self._config = config
-            helpers = helperConfig(attrs.evolve(config, server=self._server))
-            self._octets = pickle.dumps(helpers)
+            self._config, self._octets = config, self._pickle(config)
         return self._octets
+
+    def _pickle(self, config: Config) -> bytes:
+        """
+        Give a configuration as octets. Any thread.
+
+        While one comes into force, its listeners are there before the rest of
+        it, and helpers go by these.
+        """
+        return pickle.dumps(helperConfig(attrs.evolve(config, server=self._server)))
 
     def _standInListener(self, bound: Any, address: Any) -> DatagramListener:
         """

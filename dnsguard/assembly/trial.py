@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from dnsguard.answer import Outcome
 from dnsguard.control.upstreams import Trial
 from dnsguard.query import ClientQuery
 from dnsguard.resolvers.forwarder import ForwardingResolver
@@ -20,8 +19,6 @@ from dnsguard.upstream.factory import UpstreamFactory, UpstreamSpec
 __all__ = ["tryUpstream"]
 
 SECONDS = 5.0
-
-_NO_REPLY = (Outcome.UPSTREAM_ERROR, Outcome.SERVFAIL)
 
 
 def tryUpstream(

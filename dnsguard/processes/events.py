@@ -86,8 +86,11 @@ class EventCourier:
         self._handing = True
         handing = self._hand("\n".join(lines).encode("utf-8", "replace"))
         # Where the main process has gone there is nobody to tell.
-        handing.addErrback(lambda _: None)
+        handing.addErrback(self._lost, len(lines))
         handing.addCallback(self._handed)
+
+    def _lost(self, _: Any, count: int) -> None:
+        self.dropped += count
 
     def _handed(self, _: Any) -> None:
         self._handing = False

@@ -272,7 +272,7 @@ class Helper:
         """
         End it, because it doesn't do its work.
         """
-        self._timer = None
+        self._cancelTimer()
         if self.run is not None:
             self._reason = reason
             self.run.kill()

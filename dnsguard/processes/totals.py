@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.processes.test_totals -*-
+# -*- test-case-name: tests.processes.test_counts -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Adding up what several processes have counted, so that it reads like one.

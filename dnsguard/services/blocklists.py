@@ -243,20 +243,6 @@ class BlocklistService(Service):
         """
         return self.load(self._sources)
 
-    def reschedule(self, refreshInterval: float) -> None:
-        """
-        Refresh at another interval, counted from now.
-
-        @param refreshInterval: Seconds between refreshes.
-        """
-        if refreshInterval == self._interval:
-            return
-        self._interval = refreshInterval
-        self._nextFull = self._clock.seconds() + 0.9 * refreshInterval
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-            self._plan()
-
     def ruleText(self, name: str, line: int) -> Deferred[str | None]:
         """
         Give a line of a list as it was written.

@@ -24,5 +24,7 @@ class WaitingTests(Writing):
             ("data_directory: /one\nserver: {max_udp_size: 1400}\n", []),
             ("data_directory: /two\n", ["data_directory"]),
             ("data_directory: /one\nserver: {replay: {max_entries: 5}}\n", ["server.replay"]),
+            ("data_directory: /one\ncontrol: {password_file: p}\n", ["control.password_file"]),
+            ("data_directory: /one\ncontrol: {password_file: p, enabled: false}\n", []),
         ]:
             self.assertEqual(waiting(used, self.read(text)), keys)

@@ -11,6 +11,7 @@ import pickle
 import socket
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -18,12 +19,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, LogPublisher, eventAsJSON
 from twisted.trial.unittest import SynchronousTestCase
 
+from dnsguard.assembly.cachestate import GuardCaches
 from dnsguard.assembly.changes import Changes
 from dnsguard.assembly.guard import Guard
 from dnsguard.assembly.helper import HelperServer
 from dnsguard.assembly.listeners import listenerCount, processCount
 from dnsguard.assembly.querystore import anonymizer
 from dnsguard.assembly.together import Desk, ListeningTogether, helperConfig, ordersFor
+from dnsguard.assembly.wishes import Wishes
 from dnsguard.config.load import loadText
 from dnsguard.config.model import Config
 from dnsguard.errors import HelperError
@@ -117,6 +120,41 @@ class OrdersTests(TogetherCase):
         other = attrs.evolve(config, server=server, hostsFiles=("/etc/hosts",))
         found = pickle.loads(listening._pickled(other))
         self.assertEqual((found.server, found.hostsFiles), (config.server, ("/etc/hosts",)))
+
+    def test_readyBeforehand(self) -> None:
+        """
+        A reload has its configuration pickled in a thread, before helpers are
+        told of it, and only there.
+        """
+        guard: Any = self.guard
+        guard.reactor = reactor = PromptMemoryReactor()
+        listening = guard.listeners.inner
+        called: list[Any] = []
+        inThread = reactor.pool.callInThreadWithCallback
+
+        def call(onResult: Any, function: Any, *arguments: Any) -> None:
+            called.append(function)
+            inThread(onResult, function, *arguments)
+
+        self.patch(reactor.pool, "callInThreadWithCallback", call)
+        other = attrs.evolve(guard.config, hostsFiles=())
+        self.successResultOf(guard.reloadConfiguration(other))
+        self.assertEqual(called.count(listening._pickle), 1)
+        self.patch(listening, "_pickle", None)
+        self.assertEqual(pickle.loads(listening._pickled(guard.config)), helperConfig(other))
+
+    def test_keysUntilReload(self) -> None:
+        """
+        How many answers a shared cache may have by hand is forgotten with a
+        reload, whatever that changes.
+        """
+        guard: Any = self.guard
+        guard.reactor = PromptMemoryReactor()
+        guard.caches._shelf = SimpleNamespace(maxKeys=0)
+        GuardCaches(guard).setMaxKeys(7)
+        self.successResultOf(guard.reloadConfiguration(attrs.evolve(guard.config)))
+        self.assertEqual(guard.caches.maxKeys, guard.config.cache.redis.maxKeys)
+        self.assertIsNone(ordersFor(guard, 5, b"").maxKeys)
 
     def test_toldOfChanges(self) -> None:
         """
@@ -267,6 +305,7 @@ class HelperServerTests(TogetherCase):
                     self.orders(),
                     [(ListenAddress("127.0.0.1", 53), self.bound)],
                     self.levels.append,
+                    lambda: 4,
                 )
             )
         )
@@ -339,6 +378,20 @@ class HelperServerTests(TogetherCase):
         self.assertEqual(guard.policies.current.generation, generation)
         self.assertEqual(guard.rebuilds, rebuilds)
 
+    def test_keysByHand(self) -> None:
+        """
+        It has a shared cache of as many answers as somebody said, and as is
+        configured when that is over.
+        """
+        caches: Any = self.server.guard.caches
+        caches._shelf = SimpleNamespace(maxKeys=0)
+        self.guard.wishes = attrs.evolve(self.guard.wishes, maxKeys=7)
+        self.follow()
+        self.assertEqual(caches.maxKeys, 7)
+        self.guard.wishes = Wishes()
+        self.follow()
+        self.assertEqual(caches.maxKeys, self.config.cache.redis.maxKeys)
+
     def test_cannotFollow(self) -> None:
         """
         What can't be put into force is an error, and everything as it was.
@@ -361,12 +414,13 @@ class HelperServerTests(TogetherCase):
 
     def test_counts(self) -> None:
         """
-        It says what it has counted.
+        It says what it has counted, events included that it couldn't hand over.
         """
         self.server.guard.observers.metrics.queryAnswered(eventOf())
         octets = self.successResultOf(Deferred.fromCoroutine(self.server.count()))
         counts = Counts.decode(octets)
         self.assertEqual(counts.total("dnsguard_queries_total"), 1)
+        self.assertEqual(counts.total("dnsguard_application_log_dropped_total"), 4)
         self.assertIn("hits", counts.caches)
 
     def test_clears(self) -> None:

@@ -122,3 +122,4 @@ class EventTests(SynchronousTestCase):
         self.reactor.advance(0)
         for event in self.events():
             self.assertNotIn("\n", textLine(event))
+        self.assertEqual(self.courier.dropped, 3)

@@ -232,6 +232,24 @@ class HelperTests(SynchronousTestCase):
         self.assertTrue(self.standIn.stands)
         self.assertEqual(self.helper.ends, {"disobedient": 1})
 
+    def test_killedBetweenCounts(self) -> None:
+        """
+        One that is killed leaves no timer behind; its next question would have
+        the next one killed for being slow to start, a minute after it started.
+        """
+        run = self.serve()
+        run.reply("count", ({}, counted(1)))
+        self.revision = 2
+        self.helper.follow()
+        run.fail("follow")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.helper.ended()
+        self.clock.advance(FIRST_PAUSE)
+        self.clock.advance(COUNT_SECONDS)
+        self.come()
+        self.clock.advance(START_SECONDS)
+        self.assertEqual((self.helper.stage, self.run_.killed), (Stage.SERVING, 0))
+
     def test_nobodyWaitsForOneThatIsAway(self) -> None:
         """
         One that doesn't serve can't answer by old orders.

@@ -270,7 +270,8 @@ class BlocklistServiceTests(SynchronousTestCase):
         Another interval holds at once.
         """
         service = self.started()
-        service.reschedule(100.0)
+        settings: Any = {"failOnAny": False, "timeout": 5.0, "maxSize": 1 << 20}
+        service.configure(refreshInterval=100.0, **settings)
         self.clock.advance(99)
         self.assertEqual(service.statistics.refreshes, 1)
         self.clock.advance(1)
@@ -278,7 +279,7 @@ class BlocklistServiceTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(service.statistics.refreshes, 3)
         self.assertEqual(self.fetcher.fetched, ["a", "b"] * 3)
-        service.reschedule(100.0)
+        service.configure(refreshInterval=100.0, **settings)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_nothingNew(self) -> None:
