@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_errors -*-
+# -*- test-case-name: tests.test_tap -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Every exception dnsguard raises, under one root, by layer.

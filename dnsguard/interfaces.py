@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_interfaces -*-
+# -*- test-case-name: tests.test_testing -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The map of the house: what the rooms promise each other.

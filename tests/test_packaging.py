@@ -67,6 +67,29 @@ class PageTests(SynchronousTestCase):
 
 
 @unittest.skipUnless(IN_CHECKOUT, "not in a source tree")
+class HeaderTests(SynchronousTestCase):
+    """
+    Tests for the first lines of modules.
+    """
+
+    def test_testCaseNames(self) -> None:
+        """
+        The tests that a module names, for trial and for editors, are there.
+        """
+        missing = []
+        modules = sorted(ROOT.glob("dnsguard/**/*.py"))
+        for module in modules:
+            with module.open("r") as file:
+                named = re.search(r"test-case-name: (.+?) -\*-", file.readline())
+            for name in [] if named is None else re.split(r"[\s,]+", named.group(1)):
+                path = ROOT / name.replace(".", "/")
+                if not path.with_suffix(".py").exists() and not (path / "__init__.py").exists():
+                    missing.append((str(module), name))
+        self.assertEqual(missing, [])
+        self.assertGreater(len(modules), 100)
+
+
+@unittest.skipUnless(IN_CHECKOUT, "not in a source tree")
 class BuildTests(SynchronousTestCase):
     """
     Tests for the building of compiled modules in C{setup.py}.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.assembly.test_apipage -*-
+# -*- test-case-name: tests.control.test_reference -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 C{docs/control-api.rst}, written from what is served.

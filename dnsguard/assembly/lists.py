@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.assembly.test_lists -*-
+# -*- test-case-name: tests.assembly.test_guard -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 From the configuration to block lists.

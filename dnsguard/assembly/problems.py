@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.assembly.test_problems -*-
+# -*- test-case-name: tests.assembly.test_guard -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What is wrong with a configuration besides its form.

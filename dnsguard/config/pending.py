@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.config.test_pending -*-
+# -*- test-case-name: tests.config.test_keys -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Documented keys that nothing reads: named in a warning, not called unknown.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_access -*-
+# -*- test-case-name: tests.control.test_tokens -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Tokens, sessions, the administrator's password, and who changed what.

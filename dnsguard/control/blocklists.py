@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_blocklists -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Block lists: what is in them, how they are doing, what they say of a name.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_caching -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Caches: how they do, what they hold of a name, and clearing them.

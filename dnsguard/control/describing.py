@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_describing -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The API described by itself: its OpenAPI document, and a page to read it with.

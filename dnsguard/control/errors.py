@@ -121,8 +121,8 @@ class ErrorFamily:
             "/trace-events",
             self.trace,
             Role.OPERATOR,
-            "Trace these events and no others, until the next reload. Unknown ones are passed"
-            " over. They are logged whatever the log's level is.",
+            "Trace these events and no others, until a reload changes what the configuration traces."
+            " Unknown ones are passed over. They are logged whatever the log's level is.",
             body=record(
                 {
                     "events": listOf(text(most=64), most=100),

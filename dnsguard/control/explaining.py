@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_explaining -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Explain: which rule of which list decides about a name, and what else matches.

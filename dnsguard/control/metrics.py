@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_metrics -*-
+# -*- test-case-name: tests.control.test_errors -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Metrics, for Prometheus to fetch.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_naming -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Names, types and times, as people write them in a request.

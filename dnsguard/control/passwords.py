@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_passwords -*-
+# -*- test-case-name: tests.control.test_tokens -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The administrator's password: what a person chooses, and so what others guess.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_pauses -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Pausing: blocking off for some minutes, for everybody or for one group.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_reloading -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Reloading: the documented endpoints for parts, all of which reload the whole.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_route -*-
+# -*- test-case-name: tests.control.test_site -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 How an endpoint is declared: once, with who may call it and what goes in and

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_system -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Whether the server lives, and whether it can do its work.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.test_upstreams -*-
+# -*- test-case-name: tests.control.test_families -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Upstreams: which there are, how they do, and trying one.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.observers.test_event -*-
+# -*- test-case-name: tests.querystore.test_buffer -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What is told of one answered query to those who log, store and count.

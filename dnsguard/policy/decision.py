@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.policy.test_decision -*-
+# -*- test-case-name: tests.policy.test_ruleset -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What a rule set says of a name, and which rule said it.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_clickhouse -*-
+# -*- test-case-name: tests.integration.test_clickhouse -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Rows in ClickHouse, for many clients and long memories.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_clickhousesql -*-
+# -*- test-case-name: tests.querystore.test_filters -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 ClickHouse's SQL.

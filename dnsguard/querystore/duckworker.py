@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_duckworker -*-
+# -*- test-case-name: tests.querystore.test_duckfile -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The embedded engine's process.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_questions -*-
+# -*- test-case-name: tests.querystore.test_filters -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 What can be asked of a query store, and what the answers look like.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_recorder -*-
+# -*- test-case-name: tests.querystore.test_buffer -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The query store's ear: what is recorded, and of whom.

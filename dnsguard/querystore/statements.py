@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.querystore.test_statements -*-
+# -*- test-case-name: tests.querystore.test_duckfile -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 A statement and its typed parameters: all that an SQL engine is ever sent.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.config.test_family -*-
+# -*- test-case-name: tests.control.config.test_editor -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The configuration's endpoints: read, check, change, compare, go back.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.config.test_history -*-
+# -*- test-case-name: tests.control.config.test_editor -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Former versions of the configuration file, to go back to.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.config.test_people -*-
+# -*- test-case-name: tests.control.config.test_editor -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 Clients and their groups: changed in the operator's file, and live at once.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.control.config.test_view -*-
+# -*- test-case-name: tests.control.config.test_editor -*-
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 """
 The configuration as JSON, without its secrets.
