@@ -27,6 +27,7 @@ MAX_OCTETS = 8 * 1024 * 1024
 
 MAX_DEPTH = 32
 MAX_NODES = 1_000_000
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 
 # YAML 1.1 §5.1 lets only printable characters stand in a stream.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -146,6 +147,10 @@ def _events(text: str, file: str) -> Iterator[yaml.Event]:
         yield from yaml.parse(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.problem and "nesting depth" in error.problem:
+            # The C parser's own bound: it reads a run of brackets to its end,
+            # looking for a key, before it tells of the first one.
+            raise _fault(_place(file, mark), _TOO_DEEP) from None
         words = [word for word in (error.problem, error.context) if word]
         raise _fault(_place(file, mark), f"not valid YAML: {', '.join(words)}") from None
     except (yaml.YAMLError, ValueError, UnicodeError) as error:
@@ -225,7 +230,7 @@ class _Builder:
         self.checkTag(event.tag, place)
         isMap = isinstance(event, yaml.MappingStartEvent)
         if len(self.open) >= MAX_DEPTH:
-            raise _fault(place, f"nested more than {MAX_DEPTH} deep")
+            raise _fault(place, _TOO_DEEP)
         if self.open and self.open[-1].isMap and self.open[-1].key is None:
             raise _fault(place, "a key must be plain text, not a list or map")
         self.open.append(_Open(place, event.anchor, isMap))
@@ -260,7 +265,7 @@ class _Builder:
         parent.height = max(parent.height, height + 1)
         parent.weight += weight
         if len(self.open) + height > MAX_DEPTH + 1:
-            raise _fault(where, f"nested more than {MAX_DEPTH} deep")
+            raise _fault(where, _TOO_DEEP)
         if parent.weight > MAX_NODES:
             raise _fault(where, f"more than {MAX_NODES:,} values, aliases expanded")
         if not parent.isMap:
