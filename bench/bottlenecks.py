@@ -400,7 +400,7 @@ def main() -> None:
             # Before the load, which leaves it nothing otherwise.
             os.sched_setscheduler(redis.process.pid, os.SCHED_RR, os.sched_param(2))
         upstream = subprocess.Popen(
-            [str(folder / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE)
+            [str(folder / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE, 2)
         )
         try:
             measure(folder, redis, options.seconds)

@@ -3,17 +3,18 @@
 dnsguard and its peers on the same work, one after the other.
 
 Usage: C{python bench/compare.py [--work hot mixed cold blocked dnsperf tcp] [--seconds 5]
-[--rounds 3] [--sockets 4] [--only NAME ...] [--realtime] [--together] [--built]}. One
-core for the server, another one for the load and the upstream. dnsguard runs whole,
-as C{twistd dnsguard} does, with a million names on its block lists, two client groups, and its queries
-counted and stored; the peers run as C{bench/peers.py} sets them up. Half of all
+[--rounds 3] [--sockets 4] [--only NAME ...] [--window 2048] [--realtime] [--together]
+[--built]}. One core for the server, another one for the load and the upstream.
+dnsguard runs whole, as C{twistd dnsguard} does, with a million names on its block
+lists, two client groups, and its queries counted and stored; the peers run as C{bench/peers.py} sets them up. Half of all
 queries have EDNS. Every answer is checked. dnsguard is what an installation gets:
 it is built into C{build/lib} first, which takes a minute or two and is left out
 with C{--built}.
 
-2,048 questions are under way at most. Where all are hits, that is 64 of a socket, lest
-some peers' sockets overflow; else, 256 of each of eight. How many sockets they come from matters to servers that send replies to one
-client together, as dnsguard does: a forwarder or a balancer has a few, a thousand
+2,048 questions are under way at most, or as many as C{--window} says: pdns-recursor's
+socket holds some 250 of those that wait. Where all are hits, that is 64 of a socket,
+lest some peers' sockets overflow; else, an eighth of each of eight. How many sockets
+they come from matters to servers that send replies to one client together, as dnsguard does: a forwarder or a balancer has a few, a thousand
 clients have a thousand. C{--sockets} takes several numbers. The load generator is the
 limit at some 330,000 answers a second; with C{--together} it sends twice as many, but
 the way it does that costs slower servers more than fast ones (C{bench/flood.c}).
@@ -62,7 +63,7 @@ from bench.hot import (  # noqa: E402
 from bench.peers import installed  # noqa: E402
 
 NAMES = 10_000
-UNDER_WAY, OF_ONE = 2048, 64
+OF_ONE = 64
 LISTED = 1_000_000
 BY_SOCKETS = ("hot", "blocked")
 TOGETHER = "--together" in sys.argv
@@ -102,7 +103,7 @@ class Server:
         self.results: dict[str, list[dict[str, Any]]] = {}
 
     def measure(
-        self, tools: Path, folder: Path, port: int, work: str, seconds: float, sockets: int
+        self, tools: Path, folder: Path, port: int, work: str, sockets: int, options: Any
     ) -> None:
         """
         Start it, warm it, load it, stop it.
@@ -126,9 +127,10 @@ class Server:
             if self.name.startswith("dnsguard"):
                 awaitBlocking(port)
             load = byDnsperf if work in ("dnsperf", "tcp") else flood
-            load(tools, port, work, 2.0, sockets, warm=True)
+            load(tools, port, work, 2.0, sockets, 0)
             before = cpuSeconds(process.pid)
-            result = load(tools, port, work, seconds, sockets)
+            seconds = options.seconds
+            result = load(tools, port, work, seconds, sockets, options.window)
             used = cpuSeconds(process.pid) - before
             result["server_us"] = used / max(1, result["answered"]) * 1e6
             result["server_cpu"] = used / seconds
@@ -178,13 +180,15 @@ def awaitBlocking(port: int) -> None:
 
 
 def flood(
-    tools: Path, port: int, work: str, seconds: float, sockets: int, warm: bool = False
+    tools: Path, port: int, work: str, seconds: float, sockets: int, underWay: int
 ) -> dict[str, Any]:
     """
     Load a server over UDP, as much as it takes; gently, to warm it.
+
+    @param underWay: The most queries without an answer, 0 to warm it.
     """
-    most = OF_ONE if work in BY_SOCKETS else UNDER_WAY
-    window = max(1, min(most, UNDER_WAY // sockets))
+    window = max(1, min(OF_ONE if work in BY_SOCKETS else underWay, underWay // sockets))
+    warm = not underWay
     pace = ["-q", "20000", "-w", "64"] if warm else ["-w", str(window), "-s", str(sockets)]
     kind = WORK[work]
     if work == "cold":
@@ -204,7 +208,7 @@ def flood(
 
 
 def byDnsperf(
-    tools: Path, port: int, work: str, seconds: float, sockets: int, warm: bool = False
+    tools: Path, port: int, work: str, seconds: float, sockets: int, underWay: int
 ) -> dict[str, Any]:
     """
     Load a server by dnsperf, over TCP or UDP.
@@ -353,7 +357,7 @@ def rounds(tools: Path, chosen: list[Server], work: str, sockets: int, options: 
     for turn in range(options.rounds):
         for server in servers:
             folder = tools / f"{server.name}-{work}-{sockets}-{turn}"
-            server.measure(tools, folder, freePort(), work, options.seconds, sockets)
+            server.measure(tools, folder, freePort(), work, sockets, options)
             compiled = folder / "data" / "lists"
             if compiled.exists() and not (tools / "compiled").exists():
                 compiled.rename(tools / "compiled")
@@ -371,6 +375,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--sockets", nargs="*", type=int, default=[4])
+    parser.add_argument("--window", type=int, default=2048, help="queries under way, in all")
     parser.add_argument("--realtime", action="store_true", help="keep other processes away")
     parser.add_argument("--together", action="store_true", help="load more than peers take")
     parser.add_argument("--built", action="store_true", help="measure what was built before")
@@ -381,7 +386,7 @@ def main() -> None:
         build(tools)
         whole.writeList(tools / "million.txt", NAMES, LISTED)
         upstream = subprocess.Popen(
-            [str(tools / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE)
+            [str(tools / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE, 2)
         )
         chosen = [
             server

@@ -68,15 +68,18 @@ UPSTREAM = freePort()
 REALTIME = "--realtime" in sys.argv
 
 
-def pinned(core: int) -> Callable[[], None]:
+def pinned(core: int, priority: int = 1) -> Callable[[], None]:
     """
     What makes a child run on one core.
+
+    @param priority: In real time, if that is wanted. The upstream's is higher
+        than that of the load it shares a core with: else servers wait for it.
     """
 
     def pin() -> None:
         os.sched_setaffinity(0, {core})
         if REALTIME:
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
 
     return pin
 
@@ -213,7 +216,7 @@ def main() -> None:
         folder = Path(name)
         build(folder)
         upstream = subprocess.Popen(
-            [str(folder / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE)
+            [str(folder / "responder"), "-p", str(UPSTREAM)], preexec_fn=pinned(LOAD_CORE, 2)
         )
         chosen = [s for s in servers(folder) if not options.only or s.name in options.only]
         try:

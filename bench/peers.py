@@ -108,6 +108,7 @@ newServer({{address="127.0.0.1:{upstream}", sockets=16, healthCheckMode="up"}})
 pc = newPacketCache(1000000, {{maxTTL=86400, minTTL=0, temporaryFailureTTL=0}})
 getPool(""):setCache(pc)
 setMaxUDPOutstanding(65535)
+setUDPSocketBufferSizes(4194304, 4194304)
 setSecurityPollSuffix("")
 """
     )
