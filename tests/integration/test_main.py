@@ -20,7 +20,8 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.wire.edns import EDE_OPTION, EDNS
 from dnsguard.wire.layout import AA, TC, Layout, scan
-from tests.support.process import DNSGuardProcess, askTCP, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askTCP, askUDP, request
 from tests.support.responder import Responder
 
 duckdb: Any
@@ -29,7 +30,7 @@ try:
 except ImportError:
     duckdb = None
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that a busy machine gets for what takes a moment."""
 
 
@@ -160,7 +161,8 @@ class MainTests(TestCase):
         before, self.port = self.port, freePort()
         process.config.write_text(self.config())
         process.signal(signal.SIGHUP)
-        self.assertTrue(until(lambda: "configuration reloaded" in process.output()))
+        told = until(lambda: "configuration reloaded" in process.output())
+        self.assertTrue(told, process.output())
         self.assertEqual(self.rCode("www.example.com"), dns.OK)
         self.assertRaises(OSError, askUDP, before, request("www.example.com"), 1.0)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
@@ -168,7 +170,8 @@ class MainTests(TestCase):
             have, self.port = self.port, taken.getsockname()[1]
             process.config.write_text(self.config())
             process.signal(signal.SIGHUP)
-            self.assertTrue(until(lambda: "old one stays" in process.output()))
+            told = until(lambda: "old one stays" in process.output())
+            self.assertTrue(told, process.output())
             self.port = have
             self.assertEqual(self.rCode("www.example.com"), dns.OK)
 

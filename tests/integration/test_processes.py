@@ -23,7 +23,8 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.wire.layout import scan
 from tests.support.flood import Flood
-from tests.support.process import DNSGuardProcess, askTCP, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askTCP, askUDP, request
 from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
@@ -33,7 +34,7 @@ try:
 except ImportError:
     duckdb = None
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds that a busy machine gets for what takes a moment."""
 
 TOKEN = "a-token-for-tests"
@@ -355,7 +356,7 @@ class ProcessesTests(TestCase):
             self.rCode(f"host{number}.example.com")
         before = self.total("dnsguard_queries_total")
         (first,) = self.helpers(process)
-        flood = self.flood("www.example.com", patience=1.0, tries=3, pause=0.01)
+        flood = self.flood("www.example.com", patience=3.0, tries=3, pause=0.01)
         self.assertTrue(until(lambda: len(flood.answers) > 500))
         os.kill(first, signal.SIGKILL)
         died = time.monotonic()
@@ -421,7 +422,7 @@ class ProcessesTests(TestCase):
         helpers = self.helpers(process)
         self.assertEqual(len(helpers), 2)
         os.kill(process.process.pid, signal.SIGKILL)
-        process.process.wait(10)
+        process.process.wait(PATIENCE)
         self.assertTrue(until(lambda: not any(map(isRunning, helpers))))
 
     def test_signalsToAll(self) -> None:

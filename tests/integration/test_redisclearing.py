@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 
 from dnsguard.wire.layout import scan
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.rediscase import RedisCase
 
 OLD, NEW = 99, 100
@@ -69,7 +70,7 @@ class ClearingTests(RedisCase):
         """
         Ask a process's control API.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.control[name], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.control[name], timeout=60)
         try:
             connection.request(method, path, headers={"Authorization": f"Bearer {'s' * 40}"})
             response = connection.getresponse()
@@ -203,7 +204,7 @@ class ClearingTests(RedisCase):
             ),
             self.first,
         )
-        connection = http.client.HTTPConnection("127.0.0.1", self.control["first"], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.control["first"], timeout=60)
         connection.request(
             "POST", "/api/v1/cache/clear", headers={"Authorization": f"Bearer {'s' * 40}"}
         )

@@ -16,10 +16,11 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.wire.edns import EDE_OPTION, EDNS
 from dnsguard.wire.layout import scan
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.responder import Responder
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NAMES = [f"host{number}.example.org" for number in range(30)]
 
 Seen = tuple[int, int, int, bytes]

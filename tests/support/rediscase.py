@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
@@ -77,7 +78,7 @@ class Load:
             name = f"{word}{self._asked[lane] // 2}.example.org"
             query = request(name, id=self._asked[lane] & 0xFFFF)
             try:
-                reply = askUDP(self._port, query, timeout=3.0)
+                reply = askUDP(self._port, query, timeout=5.0)
             except OSError as error:
                 self.wrong.append(f"{name}: {error}")
             else:
@@ -168,7 +169,7 @@ class RedisCase(SynchronousTestCase):
         return load
 
     def waitFor(
-        self, condition: Callable[[], bool], process: DNSGuardProcess, seconds: float = 20.0
+        self, condition: Callable[[], bool], process: DNSGuardProcess, seconds: float = 60.0
     ) -> None:
         """
         Wait until something holds.
