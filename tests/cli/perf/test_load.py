@@ -277,7 +277,7 @@ class SameTests(SynchronousTestCase):
             driven = twin(compiled).DatagramLoad(
                 [mine], QUESTIONS, tally, queries=3, concurrency=3, timeout=5.0
             )
-            questions = []
+            questions: list[bytes] = []
             while len(questions) < 3:
                 driven.step(MOMENT)
                 while _isReadable(theirs):
