@@ -111,6 +111,11 @@ class IAnswerStore(Interface):
             fresh or not, or L{None}.
         """
 
+    def peek(key):
+        """
+        The same for somebody who only wants to see it: nothing is counted.
+        """
+
     def put(key, entry):
         """
         Keep an answer, in a while: never waits, never fails. What can't be
