@@ -58,13 +58,14 @@ class MainTests(TestCase):
         self.addCleanup(self.upstream.stop)
         self.port = freePort()
 
-    def config(self, more: str = "") -> str:
+    def config(self, more: str = "", store: str = "query_store: {engine: none}") -> str:
         """
         A configuration for this test's port and upstream.
         """
         return (
             f"server: {{listen: ['127.0.0.1:{self.port}']}}\n"
-            f"upstreams: ['127.0.0.1:{self.upstream.port}']\n{more}\n"
+            f"upstreams: ['127.0.0.1:{self.upstream.port}']\n"
+            f"control: {{enabled: false}}\n{store}\n{more}\n"
         )
 
     def start(self, config: str) -> DNSGuardProcess:
@@ -246,6 +247,7 @@ class MainTests(TestCase):
             self.start(
                 f"server: {{listen: ['127.0.0.1:{self.port}']}}\n"
                 f"upstreams: ['127.0.0.1:{port}', '127.0.0.1:{self.upstream.port}']\n"
+                "control: {enabled: false}\nquery_store: {engine: none}\n"
             )
             self.assertEqual(self.rCode("www.example.com"), dns.OK)
 
@@ -309,7 +311,7 @@ class MainTests(TestCase):
         Without a word of configuration each query becomes one row of the query
         store, whether it was forwarded, cached, blocked or replayed.
         """
-        process = self.start(self.config("blocklists: {denylist: [bad.example]}\n"))
+        process = self.start(self.config("blocklists: {denylist: [bad.example]}\n", store=""))
         for number in range(60):
             self.rCode(f"host{number % 6}.example.com")
             self.rCode("bad.example")

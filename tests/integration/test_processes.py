@@ -83,12 +83,13 @@ class ProcessesTests(TestCase):
         """
         A configuration for this test's ports and upstream.
         """
+        store = "" if "query_store" in more else "query_store: {engine: none}"
         return (
             f"server: {{listen: ['127.0.0.1:{self.port}'], processes: {processes},"
             f" reuse_port_listeners: {threads}}}\n"
             f"upstreams: ['127.0.0.1:{self.upstream.port}']\n"
             f"control: {{enabled: true, listen: '127.0.0.1:{self.control}', token: {TOKEN}}}\n"
-            f"blocklists:\n  sources: [{{name: household, url: ./ads.txt}}]\n{more}\n"
+            f"blocklists:\n  sources: [{{name: household, url: ./ads.txt}}]\n{more}\n{store}\n"
         )
 
     def start(self, more: str = "", processes: int = 2, threads: int = 1) -> DNSGuardProcess:

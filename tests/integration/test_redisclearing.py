@@ -62,8 +62,8 @@ class ClearingTests(RedisCase):
         return self.guard(
             name,
             f'address: "127.0.0.1:{self.server.port}"}}\n'
-            "  refresh: {sweep_interval: 1h}\n"
-            f'control: {{enabled: true, token: "{"s" * 40}", listen: "127.0.0.1:{port}"',
+            "  refresh: {sweep_interval: 1h",
+            control=f'token: "{"s" * 40}", listen: "127.0.0.1:{port}"',
         )
 
     def ask(self, name: str, method: str, path: str) -> str:

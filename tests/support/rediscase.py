@@ -30,6 +30,8 @@ server:
   listen: ["127.0.0.1:{port}"]
 upstreams: ["127.0.0.1:{upstream}"]
 blocklists: {{sources: []}}
+query_store: {{engine: none}}
+control: {{{control}}}
 cache:
   redis: {{{redis}}}
 """
@@ -136,14 +138,16 @@ class RedisCase(SynchronousTestCase):
         server.start()
         return server
 
-    def guard(self, name: str, redis: str, ready: bool = True) -> DNSGuardProcess:
+    def guard(
+        self, name: str, redis: str, ready: bool = True, control: str = "enabled: false"
+    ) -> DNSGuardProcess:
         """
         A process that is using Redis.
         """
         port = freePort()
         folder = self.folder / name
         folder.mkdir()
-        text = CONFIG.format(port=port, upstream=self.upstream.port, redis=redis)
+        text = CONFIG.format(port=port, upstream=self.upstream.port, redis=redis, control=control)
         process = DNSGuardProcess(folder, text, port)
         self.addCleanup(self.end, process)
         process.waitUntilAnswering()
