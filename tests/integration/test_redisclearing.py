@@ -61,8 +61,7 @@ class ClearingTests(RedisCase):
         port = self.control[name] = freePort()
         return self.guard(
             name,
-            f'address: "127.0.0.1:{self.server.port}"}}\n'
-            "  refresh: {sweep_interval: 1h",
+            f'address: "127.0.0.1:{self.server.port}"}}\n  refresh: {{sweep_interval: 1h',
             control=f'token: "{"s" * 40}", listen: "127.0.0.1:{port}"',
         )
 
