@@ -25,7 +25,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.process import DNSGuardProcess, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, request
 from tests.support.responder import Responder
 
 TOKEN = "a-token-for-benchmarks"

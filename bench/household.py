@@ -26,7 +26,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench.compare import rss  # noqa: E402
 from bench.hot import LOAD_CORE, SERVER_CORE, await_, pinned  # noqa: E402
-from tests.support.process import askUDP, freePort, request  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
+from tests.support.process import askUDP, request  # noqa: E402
 
 
 def dnsperf(port: int, questions: Path, seconds: int, once: bool) -> dict[str, str]:

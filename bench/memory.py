@@ -32,7 +32,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.whole import configuration  # noqa: E402
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
+from tests.support.process import DNSGuardProcess, askUDP, request  # noqa: E402
 
 MB = 1 << 20
 WINDOW = 200

@@ -29,7 +29,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.hot import TICKS, build  # noqa: E402
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
+from tests.support.process import DNSGuardProcess, askUDP, request  # noqa: E402
 
 NAMES = 10_000
 WORK = {"cold": ["-u", "-f", "1000000"], "hot": ["-n", str(NAMES)]}

@@ -22,7 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.process import DNSGuardProcess, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, request
 from tests.support.rediscase import CONFIG
 from tests.support.redisserver import RedisServer
 from tests.support.responder import Responder

@@ -37,7 +37,8 @@ from pathlib import Path
 from bench.simulate_refresh import Result, Trace, isAway, makeTrace, simulatePrefetch
 from dnsguard.wire.layout import MalformedMessage, scan
 from dnsguard.wire.names import toText
-from tests.support.process import freePort, request
+from tests.support.ports import freePort
+from tests.support.process import request
 
 CONFIG = """
 server:

@@ -27,7 +27,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.hot import UPSTREAM, build  # noqa: E402
-from tests.support.process import DNSGuardProcess, freePort  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
+from tests.support.process import DNSGuardProcess  # noqa: E402
 
 CONFIG = """\
 server: {{listen: ["127.0.0.1:{port}"]}}

@@ -111,6 +111,11 @@ class IAnswerStore(Interface):
             fresh or not, or L{None}.
         """
 
+    def peek(key):
+        """
+        The same for somebody who only wants to see it: nothing is counted.
+        """
+
     def put(key, entry):
         """
         Keep an answer, in a while: never waits, never fails. What can't be
@@ -378,10 +383,10 @@ class IReplayBatch(Interface):
     hits = Attribute("A mapping of the entry numbers in L{records} to how often they occur.")
     entries = Attribute(
         """
-        A mapping of the entry numbers in L{records} to
-        L{dnsguard.replay.entry.ReplayedAnswer}s: the facts that all queries
-        answered from that entry share (question, outcome, response code, rule,
-        policy view). Facts are looked up when they are asked for, so ask during
+        Gives, by C{entries[number]}, the L{dnsguard.replay.entry.ReplayedAnswer}
+        of an entry number in L{records}: the facts that all queries answered
+        from that entry share (question, outcome, response code, rule, policy
+        view). Facts are looked up when they are asked for, so ask during
         the call. A number stands for the same facts for ever: no entry has a
         number that another one had.
         """
@@ -437,6 +442,7 @@ class IReplayStore(Interface):
             no more are looked for.
         @return: Where the first message's length is that isn't answered; the
             replies, each with its length before it; and how many there are.
+        @raise ValueError: C{start} isn't within the octets.
         """
 
     def remember(datagram, reply, facts, seconds, now):

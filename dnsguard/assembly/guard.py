@@ -54,6 +54,7 @@ from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.processes.pool import HelperPool, Past
 from dnsguard.replay import pathInUse
 from dnsguard.resolvers.forwarder import ForwardingResolver
+from dnsguard.server.counters import PastSockets
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.services.blocklists import BlockLists
 from dnsguard.services.collector import CollectorService, undisturbed
@@ -95,6 +96,7 @@ class Guard(MultiService):
     @ivar listeners: What listens, once there is something to filter by.
     @ivar role: What of it depends on whether it serves alone.
     @ivar past: What helper processes counted that have ended.
+    @ivar pastSockets: What was counted on sockets that are closed.
     @ivar wishes: What somebody set by hand, until the next reload.
     @ivar observers: Those who are told of queries.
     @ivar lag: Measures how late the reactor is.
@@ -125,6 +127,7 @@ class Guard(MultiService):
         self.now = now
         self.wishes = Wishes()
         self.past = Past()
+        self.pastSockets = PastSockets()
         self.role = role
         self._changing = DeferredLock()
 

@@ -24,6 +24,7 @@ from dnsguard.assembly.lists import listSources
 from dnsguard.assembly.logs import makeRequestLog
 from dnsguard.assembly.notes import Notes
 from dnsguard.assembly.querystore import QueryStore, engineOf, makeRecorder
+from dnsguard.caching.candidate import Clearing
 from dnsguard.observers.exposition import Sample
 from dnsguard.observers.trace import TraceEvent, TraceRule
 from dnsguard.policy.clients import outermost
@@ -116,7 +117,14 @@ class HelperRole:
         """
         Make what listens.
         """
-        return makeListeners(config, guard.reactor, guard.server, guard.replay, self._sockets)
+        return makeListeners(
+            config,
+            guard.reactor,
+            guard.server,
+            guard.replay,
+            guard.pastSockets,
+            inherited=self._sockets,
+        )
 
 
 class HelperServer:
@@ -216,7 +224,7 @@ class HelperServer:
         """
         Clear what is remembered here. The main process sees to the rest.
         """
-        return await self.guard.caches.clearing.clearHere(qname, below)
+        return await self.guard.caches.clearing.clearHere(Clearing(qname, below))
 
     async def count(self) -> bytes:
         """

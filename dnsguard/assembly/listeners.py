@@ -17,6 +17,7 @@ from dnsguard.interfaces import IReplayStore
 from dnsguard.replay import newStore, pathInUse
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import ServerLimits
+from dnsguard.server.counters import PastSockets
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.server.listeners import ListenerService, UDPListener
 from dnsguard.server.reply import ReplyLimits
@@ -116,6 +117,7 @@ def makeListeners(
     reactor: Any,
     server: GuardServerFactory,
     replay: Any,
+    past: PastSockets,
     inherited: Sequence[tuple[ListenAddress, socket.socket]] = (),
 ) -> ListenerService:
     """
@@ -123,6 +125,7 @@ def makeListeners(
 
     @param replay: The L{IReplayStore <dnsguard.interfaces.IReplayStore>}; a
         compiled one, where L{pathInUse} says that compiled ones are used.
+    @param past: Where to leave what was counted on sockets that are closed.
     @param inherited: Sockets that another process has bound, instead of
         addresses.
     """
@@ -160,4 +163,5 @@ def makeListeners(
         makeListener=makeListener,
         receiveBuffer=settings.receiveBuffer,
         replay=replay,
+        past=past,
     )

@@ -7,9 +7,7 @@ Listening in several processes: this one, and the helpers that it starts.
 from __future__ import annotations
 
 import pickle
-from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -45,7 +43,7 @@ def listenTogether(guard: Guard, config: Config) -> ListenerService | ListeningT
     """
     Make what listens: in this process alone, or in helpers as well.
     """
-    listeners = makeListeners(config, guard.reactor, guard.server, guard.replay)
+    listeners = makeListeners(config, guard.reactor, guard.server, guard.replay, guard.pastSockets)
     if processCount(config.server) == 1:
         return listeners
     return ListeningTogether(listeners, guard, config.server)
@@ -113,7 +111,6 @@ class ListeningTogether(Service):
         self.listeners = listeners
         self.helpers: HelperPool | None = None
         self._guard = guard
-        self._past: Counter[str] = Counter()
 
     def privilegedStartService(self) -> None:
         """
@@ -154,8 +151,7 @@ class ListeningTogether(Service):
         The counters of the UDP sockets that this process reads.
         """
         standIns = [] if self.helpers is None else self.helpers.standInCounters()
-        past = [SimpleNamespace(**self._past)] if self._past else []
-        return [*self.listeners.datagramCounters, *standIns, *past]
+        return [*self.listeners.datagramCounters, *standIns]
 
     @property
     def udpSockets(self) -> int:
@@ -176,7 +172,7 @@ class ListeningTogether(Service):
         outfits = [
             Outfit(
                 share,
-                SocketStandIn(share, self._standInListener, guard.reactor, self._remember),
+                SocketStandIn(share, self._standInListener, guard.reactor, guard.pastSockets.bury),
             )
             for share in self.listeners.takeShares()
         ]
@@ -232,9 +228,6 @@ class ListeningTogether(Service):
             replay=guard.replay,
             now=guard.reactor.seconds,
         )
-
-    def _remember(self, listener: DatagramListener) -> None:
-        self._past.update(attrs.asdict(listener.counters))
 
 
 class Desk:

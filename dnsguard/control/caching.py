@@ -237,7 +237,7 @@ class CacheFamily:
         @raise FirstError: It is away.
         """
         keys = [key for key in _keysOf(qname) if key[1] in TYPES]
-        entries = await gatherResults([store.get(key) for key in keys], consumeErrors=True)
+        entries = await gatherResults([store.peek(key) for key in keys], consumeErrors=True)
         now = self._clock.seconds()
         return [
             _shown("l1", key, entry, now)

@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ProcessExitedAlready
@@ -23,7 +22,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-import dnsguard
+from dnsguard.children import childEnvironment
 from dnsguard.processes.link import Handler, Link
 
 __all__ = ["FIRST_SOCKET", "LINK", "HelperProcess", "joinLink", "launch"]
@@ -164,7 +163,7 @@ def launch(
                 process,
                 sys.executable,
                 [sys.executable, "-P", "-m", MODULE],
-                env=_environment(),
+                env=childEnvironment(),
                 childFDs=files,
             )
     except OSError:
@@ -172,15 +171,3 @@ def launch(
         raise
     joinLink(reactor, ours, process.link)
     return process
-
-
-def _environment() -> dict[str, str]:
-    """
-    Have it find the code that runs here.
-    """
-    environment = dict(os.environ)
-    source = str(Path(dnsguard.__file__).parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [source, environment.get("PYTHONPATH")])
-    )
-    return environment

@@ -46,9 +46,7 @@ class RowCourier(Service):
     """
     Hands rows over.
 
-    @ivar handedOver: Rows that the main process has taken.
     @ivar lost: Rows that it hasn't taken by the end.
-    @ivar refusals: How often it couldn't take a block.
     """
 
     log = Logger()
@@ -66,7 +64,7 @@ class RowCourier(Service):
         @param inThread: Calls a function in a thread.
         """
         self.setName("querystore")
-        self.handedOver = self.lost = self.refusals = 0
+        self.lost = 0
         self._recorder = recorder
         self._buffer = recorder.buffer
         self._hand = hand
@@ -141,8 +139,7 @@ class RowCourier(Service):
         Hand blocks over, one after the other, as long as they are taken.
         """
         while self._blocks:
-            block = self._blocks[0]
-            octets = await self._inThread(block.encode)
+            octets = await self._inThread(self._blocks[0].encode)
             try:
                 taken = await self._hand(octets)
             except HelperError:
@@ -150,10 +147,8 @@ class RowCourier(Service):
                 # stored once.
                 taken = False
             if not taken:
-                self.refusals += 1
                 return
             self._blocks.popleft()
-            self.handedOver += len(block)
 
 
 class RecentBlocks:

@@ -79,14 +79,14 @@ class SocketStandIn:
         sockets: Sequence[tuple[ListenAddress, socket.socket]],
         makeListener: Callable[[socket.socket, ListenAddress], Any],
         clock: IReactorTime,
-        over: Callable[[Any], object] = lambda listener: None,
+        over: Callable[[Any], object] = lambda counters: None,
     ) -> None:
         """
         @param sockets: All of its sockets.
         @param makeListener: Makes what reads one, a L{UDPListener
             <dnsguard.server.listeners.UDPListener>}.
-        @param over: Told of each listener that has come to its end, for its
-            counters' sake.
+        @param over: Told what each listener that has come to its end had
+            counted.
         """
         self._sockets = list(sockets)
         self._makeListener = makeListener
@@ -134,8 +134,8 @@ class SocketStandIn:
         call = self._draining.pop(listener)
         if call.active():
             call.cancel()
-        self._over(listener)
         listener.close()
+        self._over(listener.counters)
 
     def close(self) -> None:
         """

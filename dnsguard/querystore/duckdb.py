@@ -8,7 +8,6 @@ needed, spoken to in frames, and started anew when it ends or falls silent.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-import dnsguard
+from dnsguard.children import childEnvironment
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryStore
 from dnsguard.querystore.block import Block
@@ -208,11 +207,6 @@ class DuckDBStore:
         if now < self._notBefore:
             raise StoreError("duckdb", f"next try in {self._notBefore - now:.0f} s")
         process = _WorkerProcess(self._reactor)
-        environment = dict(os.environ)
-        source = str(Path(dnsguard.__file__).parent.parent)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [source, environment.get("PYTHONPATH")])
-        )
         self._starts += 1
         # Cleared once the process has answered: it isn't started in a loop.
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
@@ -228,7 +222,7 @@ class DuckDBStore:
                     str(self._path.absolute()),
                     json.dumps(self._settings),
                 ],
-                environment,
+                childEnvironment(),
             )
         except OSError as reason:
             raise StoreError("duckdb", f"no process: {reason.strerror}") from None

@@ -127,6 +127,12 @@ class RedisAnswerStore:
         """
         return self._lookups.get(key)
 
+    def peek(self, key: Key) -> Deferred[Entry | None]:
+        """
+        See L{IAnswerStore.peek}.
+        """
+        return self._lookups.peek(key)
+
     # Keeping.
 
     def put(self, key: Key, entry: Entry) -> None:

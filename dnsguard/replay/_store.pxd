@@ -133,6 +133,7 @@ cdef class CompiledReplayStore:
         self, const uint8_t *octets, size_t size, bytes address, int64_t at,
         dg_request *request, dg_record *record
     ) noexcept
+    cdef bytes found(self, bytes datagram, bytes address, int64_t at, dg_record *record)
     cdef void setClock(self, int64_t now) noexcept
     cdef dg_views *sort(self, map)
     cdef int publishViews(self, dg_views *views) except -1

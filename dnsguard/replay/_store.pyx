@@ -41,6 +41,10 @@ cdef uint64_t drainLimit = DRAIN_LIMIT
 cdef Py_ssize_t streamMost = STREAM_MOST
 
 
+cdef uint32_t tookSince(int64_t started) noexcept:
+    return <uint32_t>min(dg_clock(CLOCK_MONOTONIC) - started, <int64_t>0xFFFFFFFF)
+
+
 def siphash(bytes octets, bytes key):
     """
     SipHash-1-3 of some octets, for the tests.
@@ -156,12 +160,26 @@ cdef class CompiledReplayStore:
         @param stream: Came it over a stream? Records say so.
         """
         cdef dg_record record
+        cdef int64_t started = dg_clock(CLOCK_MONOTONIC)
+        reply = self.found(datagram, address, <int64_t>(now * 1e9), &record)
+        if reply is not None:
+            record.transport = stream
+            record.took = tookSince(started)
+            record.arrived = dg_clock(CLOCK_REALTIME) - record.took
+            dg_note(&self.reader.ring, &record, 1)
+        return reply
+
+    cdef bytes found(self, bytes datagram, bytes address, int64_t at, dg_record *record):
+        """
+        Give the finished reply to a request, if there is one, and begin the
+        record of it.
+        """
         cdef dg_request request
-        cdef int64_t at = <int64_t>(now * 1e9), started = dg_clock(CLOCK_MONOTONIC)
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(datagram)
         cdef dg_entry *entry = NULL
+        cdef bytes reply
         if len(address) == 4 or len(address) == 16:
-            entry = self.find(octets, len(datagram), address, at, &request, &record)
+            entry = self.find(octets, len(datagram), address, at, &request, record)
         if entry == NULL:
             self.reader.misses += 1
             return None
@@ -170,10 +188,6 @@ cdef class CompiledReplayStore:
         self.reader.hits += 1
         record.number = entry.link.number
         record.size = entry.replySize
-        record.transport = stream
-        record.took = <uint32_t>min(dg_clock(CLOCK_MONOTONIC) - started, <int64_t>0xFFFFFFFF)
-        record.arrived = dg_clock(CLOCK_REALTIME) - record.took
-        dg_note(&self.reader.ring, &record, 1)
         return reply
 
     def lookupAll(self, datagrams, addresses, double now):
@@ -181,14 +195,30 @@ cdef class CompiledReplayStore:
         Find the finished replies to many requests. See
         L{dnsguard.interfaces.IReplayStore.lookupAll}.
         """
-        replies = []
-        missed = []
-        for datagram, address in zip(datagrams, addresses, strict=True):
-            reply = self.lookup(datagram, address, now)
-            if reply is None:
-                missed.append(len(replies) + len(missed))
-            else:
-                replies.append(reply)
+        cdef int64_t arrived = dg_clock(CLOCK_REALTIME), started = dg_clock(CLOCK_MONOTONIC)
+        cdef int64_t at = <int64_t>(now * 1e9)
+        cdef Py_ssize_t count = 0, i
+        cdef uint32_t took
+        cdef list replies = [], missed = []
+        cdef dg_record *records = <dg_record *>malloc((len(datagrams) + 1) * sizeof(dg_record))
+        if records == NULL:
+            raise MemoryError
+        try:
+            for datagram, address in zip(datagrams, addresses, strict=True):
+                reply = self.found(<bytes?>datagram, <bytes?>address, at, &records[count])
+                if reply is None:
+                    missed.append(count + len(missed))
+                else:
+                    replies.append(reply)
+                    count += 1
+            took = tookSince(started)
+            for i in range(count):
+                records[i].transport = 0
+                records[i].arrived = arrived
+                records[i].took = took
+            dg_note(&self.reader.ring, records, count)
+        finally:
+            free(records)
         return replies, missed
 
     def lookupStream(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from zope.interface import implementer
 
@@ -25,30 +25,20 @@ RECORD = struct.Struct("=qQIHBB16s")
 _WORDS = RECORD.size // 8
 
 
-class EntryFacts(Mapping[int, ReplayedAnswer]):
+class EntryFacts:
     """
     The facts of the entries in a batch, looked up as they are asked for.
     """
 
-    def __init__(
-        self, factsOf: Callable[[int], ReplayedAnswer], numbers: Callable[[], Mapping[int, int]]
-    ) -> None:
+    def __init__(self, factsOf: Callable[[int], ReplayedAnswer]) -> None:
         """
         @param factsOf: Gives an entry's facts by its number, or raises
             L{KeyError}.
-        @param numbers: Gives a mapping whose keys are the numbers in the batch.
         """
         self._factsOf = factsOf
-        self._numbers = numbers
 
     def __getitem__(self, number: int) -> ReplayedAnswer:
         return self._factsOf(number)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers())
-
-    def __len__(self) -> int:
-        return len(self._numbers())
 
 
 @implementer(IReplayBatch)
@@ -69,7 +59,7 @@ class ReplayBatch:
         @param factsOf: Gives the facts of an entry in C{records}.
         """
         self.records = memoryview(records)
-        self.entries = EntryFacts(factsOf, self._count)
+        self.entries = EntryFacts(factsOf)
         self._hits: Mapping[int, int] | None = None
 
     @property
@@ -77,9 +67,6 @@ class ReplayBatch:
         """
         How often each entry number occurs.
         """
-        return self._count()
-
-    def _count(self) -> Mapping[int, int]:
         if self._hits is None:
             # A record is five words, and the second is the number.
             words = self.records.cast("B").cast("Q")

@@ -174,6 +174,8 @@ class PythonReplayStore:
         Find the finished replies to messages of a stream. See
         L{IReplayStore.lookupStream}.
         """
+        if not 0 <= start <= len(octets):
+            raise ValueError(f"{start} isn't within the octets")
         parts: list[bytes] = []
         written, size = 0, len(octets)
         most = min(max(most, 1), STREAM_MOST)

@@ -53,7 +53,6 @@ class AliasFollower(PolicyAnswerer):
     """
     A base for answerers that lead names elsewhere.
 
-    @ivar followed: How often the tail was asked for an alias's target.
     @ivar malformed: How often what the tail gave couldn't be taken apart.
     """
 
@@ -65,7 +64,6 @@ class AliasFollower(PolicyAnswerer):
         """
         super().__init__(policies)
         self._tail = IAnswerer(resolver)
-        self.followed = 0
         self.malformed = 0
 
     def follow(
@@ -80,7 +78,6 @@ class AliasFollower(PolicyAnswerer):
         @param target: The other name, lower-cased, in wire form.
         @param then: Called with the tail's answer.
         """
-        self.followed += 1
         given = self._tail.answer(query.about(target))
         if isinstance(given, Deferred):
             return Deferred.fromCoroutine(_later(given, then))

@@ -5,9 +5,12 @@ What the server counts: plain numbers since the start, for whoever publishes the
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import attrs
 
-__all__ = ["DatagramCounters", "ServerCounters", "StreamCounters"]
+__all__ = ["DatagramCounters", "PastSockets", "ServerCounters", "StreamCounters"]
 
 
 class ServerCounters:
@@ -114,3 +117,23 @@ class DatagramCounters:
     unsent: int = 0
     errors: int = 0
     lookupErrors: int = 0
+
+
+class PastSockets:
+    """
+    What was counted on sockets that are closed: a server that listens elsewhere
+    from now on has counted no less.
+
+    @ivar counted: The sums, by the name of the counter.
+    """
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+
+    def bury(self, counters: Any) -> None:
+        """
+        Add what a socket had counted in the end.
+
+        @param counters: L{DatagramCounters}, or the like of another listener.
+        """
+        self.counted.update(attrs.asdict(counters))

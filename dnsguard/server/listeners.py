@@ -32,7 +32,7 @@ from dnsguard.interfaces import IReplayStore
 from dnsguard.server import burst, crowd
 from dnsguard.server.address import ListenAddress
 from dnsguard.server.corridor import Corridor
-from dnsguard.server.counters import StreamCounters
+from dnsguard.server.counters import PastSockets, StreamCounters
 from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.sockets import bindDatagram, bindStream, isMissing
 from dnsguard.server.stream import StreamFactory
@@ -104,6 +104,7 @@ class ListenerService(Service):
         makeListener: Callable[[socket.socket, ListenAddress], UDPListener] | None = None,
         receiveBuffer: int = 0,
         replay: IReplayStore | None = None,
+        past: PastSockets | None = None,
         drainSeconds: float = 2.0,
     ) -> None:
         """
@@ -126,6 +127,7 @@ class ListenerService(Service):
         @param receiveBuffer: Octets of requests that the system may hold for
             each UDP socket; 0 leaves it alone.
         @param replay: Where finished replies to datagrams may be found.
+        @param past: Where to leave what was counted on sockets that are closed.
         @param drainSeconds: How long queries under way may take when the
             service is stopped.
         """
@@ -141,6 +143,7 @@ class ListenerService(Service):
         self._makeListener = makeListener or self._plainListener
         self._receiveBuffer = receiveBuffer
         self._replay = replay
+        self._past = past or PastSockets()
         self._drainSeconds = drainSeconds
         self._bound: list[tuple[ListenAddress, socket.socket]] = []
         self._datagrams: list[UDPListener] = []
@@ -341,6 +344,7 @@ class ListenerService(Service):
         datagrams, self._datagrams = self._datagrams, []
         for listener in datagrams:
             listener.close()
+            self._past.bury(listener.counters)
         if self.streams is not None:
             self.streams.abort()
         if self._crowd is not None:

@@ -120,7 +120,7 @@ class CacheClear(Service):
         return Deferred.fromCoroutine(self._clear(clearing))
 
     async def _clear(self, clearing: Clearing) -> int:
-        here = await self._clearHere(clearing)
+        here = await self.clearHere(clearing)
         there = 0
         if self._store is not None:
             shared: Deferred[int]
@@ -132,24 +132,16 @@ class CacheClear(Service):
                 there = await shared
             finally:
                 # Once more what was filled from there meanwhile.
-                await self._clearHere(clearing)
+                await self.clearHere(clearing)
         if self._snapshot is not None:
             await self._snapshot.cleared()
         return max(here, there)
 
-    async def clearHere(self, qname: bytes | None, below: bool = False) -> int:
+    async def clearHere(self, clearing: Clearing) -> int:
         """
         Clear what is in this process, and nothing else.
 
-        @param qname: The name, lower-cased, in wire form; L{None}: everything.
-        @param below: All names below it, too?
         @return: How many answers were in its cache.
-        """
-        return await self._clearHere(Clearing(qname, below))
-
-    async def _clearHere(self, clearing: Clearing) -> int:
-        """
-        See L{clearHere}.
         """
         qname = clearing.qname
         for backoff in self._backoffs:
@@ -179,5 +171,5 @@ class CacheClear(Service):
         hearing.addErrback(lambda reason: self.log.failure("clearing broke", reason))
 
     async def _heard(self, clearing: Clearing) -> None:
-        if await self._clearHere(clearing) and self._snapshot is not None:
+        if await self.clearHere(clearing) and self._snapshot is not None:
             await self._snapshot.cleared()

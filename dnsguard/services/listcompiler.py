@@ -7,10 +7,8 @@ Running the list worker.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -20,7 +18,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-import dnsguard
+from dnsguard.children import childEnvironment
 from dnsguard.errors import PolicyError
 from dnsguard.services.listworker import Job, Report, compileLists
 
@@ -90,7 +88,7 @@ class ListCompiler:
                     worker,
                     self._python,
                     [self._python, "-m", "dnsguard.services.listworker"],
-                    env=_environment(),
+                    env=childEnvironment(),
                 )
             except (OSError, ValueError, RuntimeError) as reason:
                 worker.abandon()
@@ -109,16 +107,6 @@ class ListCompiler:
         Wait for processes that were killed to be gone.
         """
         return DeferredList([worker.ended for worker in self._workers])
-
-
-def _environment() -> dict[str, str]:
-    """
-    The environment in which the worker finds this very package.
-    """
-    environment = dict(os.environ)
-    places = [str(Path(dnsguard.__file__).parent.parent), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-    return environment
 
 
 def _asPolicyError(reason: Failure) -> Failure:

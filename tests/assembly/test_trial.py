@@ -14,6 +14,7 @@ from dnsguard.assembly import trial
 from dnsguard.assembly.trial import tryUpstream
 from dnsguard.upstream.address import UpstreamAddress
 from dnsguard.wire.names import fromText
+from tests.support.ports import freePort
 from tests.support.responder import Responder
 
 
@@ -38,10 +39,7 @@ class TrialTests(TestCase):
         """
         Where nobody listens that is told, and nothing is left open.
         """
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        address = UpstreamAddress.parse(f"127.0.0.1:{port}")
+        address = UpstreamAddress.parse(f"127.0.0.1:{freePort()}")
         found = await tryUpstream(reactor, address, fromText("example.org"), 1)
         self.assertEqual((found.rCode, found.problem), (None, "unreachable"))
 

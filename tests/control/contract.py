@@ -147,7 +147,6 @@ CONTRACT = (
     Row("GET", "/sync/config", {"error": ANY}, status=503),
     Row("GET", "/sync/status", {"error": ANY}, status=503),
     Row("POST", "/sync/stats", {"error": ANY}, {"release": "1"}, 503),
-    Row("POST", "/sync/stats", {"error": ANY}, status=400),
     Row("GET", "/sync/replica-stats", {"replicas": []}),
     Row(
         "GET",

@@ -42,17 +42,11 @@ class SyncTests(SynchronousTestCase):
 
     def test_statistics(self) -> None:
         """
-        Statistics that are none, or too many, are refused as such.
+        Statistics aren't read, whatever they are: anybody may send them.
         """
-        bodies: list[tuple[Any, int]] = [
-            (None, 400),
-            (b"{", 400),
-            ([], 400),
-            ({"x": "y" * 200_000}, 503),
-            ({"x": "y" * 300_000}, 413),
-        ]
-        for body, status in bodies:
-            self.assertEqual(self.ask("POST", "/sync/stats", body).status, status)
+        bodies: list[Any] = [None, b"{", [], b"[" * 300_000]
+        for body in bodies:
+            self.assertEqual(self.ask("POST", "/sync/stats", body).status, 503)
 
     def test_noReplicas(self) -> None:
         """

@@ -17,10 +17,11 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.support.process import ROOT, DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import ROOT, DNSGuardProcess, askUDP, request
 from tests.support.responder import Responder
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class CommandTests(TestCase):

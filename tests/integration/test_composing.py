@@ -22,12 +22,13 @@ from twisted.names import dns
 from twisted.trial.unittest import TestCase
 
 from dnsguard.wire.layout import Layout, scan
-from tests.support.process import ROOT, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import ROOT, askUDP, request
 from tests.support.responder import Responder
 
 EXAMPLES = ROOT / "docs" / "examples"
 
-STARTING = 20.0
+STARTING = 60.0
 
 
 class ComposingTests(TestCase):

@@ -22,6 +22,7 @@ from dnsguard.errors import ListenError
 from dnsguard.replay import newStore
 from dnsguard.replay.batch import RECORD
 from dnsguard.server.address import ListenAddress
+from dnsguard.server.counters import PastSockets
 from dnsguard.server.crowd import Crowd, StreamTransport, isAvailable
 from dnsguard.server.datagram import DatagramListener
 from dnsguard.server.factory import GuardServerFactory
@@ -201,6 +202,20 @@ class AnsweringTests(ListenerTestCase):
         self.assertEqual((layout.id, layout.counts), (7, (1, 1, 0, 0)))
         self.assertEqual(self.answers.asked[0].asker.address, "127.0.0.1")
         self.assertEqual(service.datagramCounters[0].sent, 1)
+
+    async def test_past(self) -> None:
+        """
+        What was counted on a socket outlives it.
+        """
+        past = PastSockets()
+        service = self.start(LOOPBACK, past=past)
+        for _ in range(2):
+            await self.ask(dict(service.getHosts())["udp"], requestFor())
+            self.assertEqual(sum(each.sent for each in service.datagramCounters), 1)
+            await service.stopService()
+            self.assertEqual(service.datagramCounters, [])
+            service.startService()
+        self.assertEqual((past.counted["received"], past.counted["sent"]), (2, 2))
 
     async def test_tcp(self) -> None:
         """

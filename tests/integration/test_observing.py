@@ -18,11 +18,12 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOKEN = "a-token-for-tests"
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 CONFIG = """\
 server: {{listen: ["127.0.0.1:{port}"]}}

@@ -23,7 +23,8 @@ from twisted.trial.unittest import TestCase
 
 from dnsguard.wire.layout import scan
 from tests.support.flood import Flood
-from tests.support.process import DNSGuardProcess, askTCP, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askTCP, askUDP, request
 from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
@@ -33,7 +34,7 @@ try:
 except ImportError:
     duckdb = None
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds that a busy machine gets for what takes a moment."""
 
 TOKEN = "a-token-for-tests"
@@ -82,12 +83,13 @@ class ProcessesTests(TestCase):
         """
         A configuration for this test's ports and upstream.
         """
+        store = "" if "query_store" in more else "query_store: {engine: none}"
         return (
             f"server: {{listen: ['127.0.0.1:{self.port}'], processes: {processes},"
             f" reuse_port_listeners: {threads}}}\n"
             f"upstreams: ['127.0.0.1:{self.upstream.port}']\n"
             f"control: {{enabled: true, listen: '127.0.0.1:{self.control}', token: {TOKEN}}}\n"
-            f"blocklists:\n  sources: [{{name: household, url: ./ads.txt}}]\n{more}\n"
+            f"blocklists:\n  sources: [{{name: household, url: ./ads.txt}}]\n{more}\n{store}\n"
         )
 
     def start(self, more: str = "", processes: int = 2, threads: int = 1) -> DNSGuardProcess:
@@ -355,7 +357,7 @@ class ProcessesTests(TestCase):
             self.rCode(f"host{number}.example.com")
         before = self.total("dnsguard_queries_total")
         (first,) = self.helpers(process)
-        flood = self.flood("www.example.com", patience=1.0, tries=3, pause=0.01)
+        flood = self.flood("www.example.com", patience=3.0, tries=3, pause=0.01)
         self.assertTrue(until(lambda: len(flood.answers) > 500))
         os.kill(first, signal.SIGKILL)
         died = time.monotonic()
@@ -421,7 +423,7 @@ class ProcessesTests(TestCase):
         helpers = self.helpers(process)
         self.assertEqual(len(helpers), 2)
         os.kill(process.process.pid, signal.SIGKILL)
-        process.process.wait(10)
+        process.process.wait(PATIENCE)
         self.assertTrue(until(lambda: not any(map(isRunning, helpers))))
 
     def test_signalsToAll(self) -> None:

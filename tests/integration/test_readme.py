@@ -19,12 +19,13 @@ from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.process import ROOT, DNSGuardProcess, freePort
+from tests.support.ports import freePort
+from tests.support.process import ROOT, DNSGuardProcess
 from tests.support.responder import Responder
 
 README = ROOT / "README.rst"
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 RULE_LINE = 8689
 """Where the rule stands that the README shows."""

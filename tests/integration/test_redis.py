@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.support.process import freePort
+from tests.support.ports import freePort
 from tests.support.rediscase import RedisCase
 
 
@@ -98,7 +98,7 @@ class StandaloneTests(RedisCase):
         """
         text = f'address: "127.0.0.1:{freePort()}", degraded_on_unavailable: false'
         process = self.guard("first", text, ready=False)
-        process.process.wait(15)
+        process.process.wait(60)
         self.assertIn("degraded_on_unavailable is off", process.output())
 
     def test_reload(self) -> None:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 
 from dnsguard.wire.layout import scan
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.rediscase import RedisCase
 
 OLD, NEW = 99, 100
@@ -60,16 +61,15 @@ class ClearingTests(RedisCase):
         port = self.control[name] = freePort()
         return self.guard(
             name,
-            f'address: "127.0.0.1:{self.server.port}"}}\n'
-            "  refresh: {sweep_interval: 1h}\n"
-            f'control: {{enabled: true, token: "{"s" * 40}", listen: "127.0.0.1:{port}"',
+            f'address: "127.0.0.1:{self.server.port}"}}\n  refresh: {{sweep_interval: 1h',
+            control=f'token: "{"s" * 40}", listen: "127.0.0.1:{port}"',
         )
 
     def ask(self, name: str, method: str, path: str) -> str:
         """
         Ask a process's control API.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.control[name], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.control[name], timeout=60)
         try:
             connection.request(method, path, headers={"Authorization": f"Bearer {'s' * 40}"})
             response = connection.getresponse()
@@ -203,7 +203,7 @@ class ClearingTests(RedisCase):
             ),
             self.first,
         )
-        connection = http.client.HTTPConnection("127.0.0.1", self.control["first"], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.control["first"], timeout=60)
         connection.request(
             "POST", "/api/v1/cache/clear", headers={"Authorization": f"Bearer {'s' * 40}"}
         )

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 
+from tests.support.ports import freeClusterPort
 from tests.support.rediscase import RedisCase
-from tests.support.redisserver import MISSING, RedisServer, freeClusterPort
+from tests.support.redisserver import MISSING, RedisServer
 
 
 class ClusterTests(RedisCase):
@@ -35,7 +36,7 @@ class ClusterTests(RedisCase):
         ]
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         self.command("create", *addresses, "--cluster-replicas", "1")
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not all(self.whole(node) for node in self.nodes):
             if time.monotonic() > until:
                 self.fail("the cluster doesn't come up")

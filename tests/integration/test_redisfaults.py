@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 
+from tests.support.ports import freePort
 from tests.support.process import DNSGuardProcess
 from tests.support.rediscase import RedisCase
 from tests.support.redisserver import RedisServer
@@ -126,13 +127,12 @@ class FaultTests(RedisCase):
         """
         So is one that has become a replica.
         """
-        master = self.redis("master")
         server = self.redis()
         server.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
         self.refuses(
             server,
             # Of a server that isn't there, so it keeps what it has.
-            ("REPLICAOF", "127.0.0.1", str(master.port + 1 if master.port < 65535 else 1)),
+            ("REPLICAOF", "127.0.0.1", str(freePort())),
             ("REPLICAOF", "NO", "ONE"),
         )
 

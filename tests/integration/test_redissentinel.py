@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.process import freePort
+from tests.support.ports import freePort
 from tests.support.rediscase import RedisCase
 from tests.support.redisserver import RedisServer
 
@@ -60,7 +60,7 @@ class SentinelCase(RedisCase):
         """
         Wait until something holds.
         """
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not condition():
             if time.monotonic() > until:
                 self.fail(failure)

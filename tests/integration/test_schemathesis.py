@@ -27,7 +27,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 
 try:
     import requests
@@ -119,7 +120,7 @@ class SchemathesisTests(SynchronousTestCase):
         self.process = DNSGuardProcess(self.folder, config, self.port)
         self.addCleanup(self.process.stop)
         self.process.waitUntilAnswering()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "control API served" not in self.process.output():
             self.assertLess(time.monotonic(), deadline, self.process.output())
             time.sleep(0.02)
@@ -128,7 +129,7 @@ class SchemathesisTests(SynchronousTestCase):
         """
         Ask the API, with the token.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.control, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.control, timeout=60)
         connection.request("GET", f"/api/v1/{path}", headers={"X-Auth-Token": TOKEN})
         try:
             return json.loads(connection.getresponse().read())

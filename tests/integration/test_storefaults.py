@@ -22,7 +22,8 @@ from urllib.request import Request, urlopen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.clickhouse import MISSING, ClickHouseServer
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.responder import Responder
 
 CONFIG = """\

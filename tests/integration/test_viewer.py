@@ -25,7 +25,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.process import DNSGuardProcess, freePort
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess
 
 PATIENCE = 120.0
 

@@ -25,6 +25,7 @@ class FakeListener:
     def __init__(self, bound: socket.socket, address: ListenAddress) -> None:
         self.socket = bound
         self.said: list[str] = []
+        self.counters = object()
 
     def startReading(self) -> None:
         """See L{UDPListener}."""
@@ -109,7 +110,7 @@ class StandInTests(SynchronousTestCase):
         self.assertEqual(self.standIn.listeners, [listener])
         self.clock.advance(DRAIN_SECONDS)
         self.assertEqual(listener.said, ["start", "stop", "close"])
-        self.assertEqual((self.over, self.standIn.listeners), ([listener], []))
+        self.assertEqual((self.over, self.standIn.listeners), ([listener.counters], []))
         self.assertGreaterEqual(self.udp.fileno(), 0)
 
     def test_again(self) -> None:

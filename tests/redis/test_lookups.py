@@ -155,6 +155,29 @@ class LookupsTests(SynchronousTestCase):
         self.failureResultOf(self.lookups.get(KEY), StoreError)
         self.assertEqual(self.counted(), {"errors": 2})
 
+    def test_peeked(self) -> None:
+        """
+        Who only wants to see what is there finds the same, and changes no
+        number.
+        """
+        self.redis.answer = lambda command: self.fields()
+        entry = self.successResultOf(self.lookups.get(KEY))
+        before = self.counted()
+        peeked = self.successResultOf(self.lookups.peek(KEY))
+        assert entry is not None
+        assert peeked is not None
+        self.assertEqual(peeked.wire, entry.wire)
+        for reply in ([None] * len(FIELDS), [b"x"] * len(FIELDS), b"no fields", WRONG):
+            self.redis.answer = lambda command, reply=reply: {  # type: ignore[misc]
+                b"HMGET": reply,
+                b"GET": None,
+                b"PTTL": -2,
+            }[command[0]]
+            self.assertIsNone(self.successResultOf(self.lookups.peek(KEY)))
+        self.redis.available = False
+        self.failureResultOf(self.lookups.peek(KEY), StoreError)
+        self.assertEqual(self.counted(), before)
+
     def test_oldest(self) -> None:
         """
         A bare message is read, and brought up to date.
@@ -182,7 +205,7 @@ class LookupsTests(SynchronousTestCase):
                 b"PTTL": left,
             }[command[0]]
             self.assertIsNone(self.successResultOf(self.lookups.get(KEY)))
-        self.assertEqual((self.lookups.misses, self.renewed), (3, []))
+        self.assertEqual((self.lookups.counted.misses, self.renewed), (3, []))
 
     def test_anotherType(self) -> None:
         """

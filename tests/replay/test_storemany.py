@@ -7,6 +7,8 @@ and those of a stream.
 from __future__ import annotations
 
 import struct
+from time import time_ns
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,6 +223,40 @@ class ManyRules(StoreRules):
         self.assertEqual(replies, framed(made) * count)
         self.assertEqual(count, -(-65536 // (2 + len(made))))
 
+    def test_together(self) -> None:
+        """
+        Requests that came together have arrived at the same time, and took as
+        long as all of them.
+        """
+        store = self.known()
+        before = time_ns()
+        store.lookupAll([self.name(1), self.name(77), self.name(2)], [CLIENT] * 3, 100.0)
+        after = time_ns()
+        (arrived, _, took, *_), second = RECORD.iter_unpack(store.drain().records)
+        self.assertEqual((second[0], second[2]), (arrived, took))
+        self.assertTrue(before <= arrived <= arrived + took <= after)
+
+    def test_oddMany(self) -> None:
+        """
+        What isn't octets, or has no address, is an error; nothing is noted.
+        """
+        store = self.known()
+        for asked, addresses in [([None], [CLIENT]), ([self.name(1)], [])]:
+            odd: Any = asked
+            with self.assertRaises((TypeError, ValueError)):
+                store.lookupAll(odd, addresses, 100.0)
+        self.assertEqual(len(store.drain()), 0)
+
+    def test_startsWithin(self) -> None:
+        """
+        A place that isn't in the octets is refused.
+        """
+        store = self.makeStore()
+        for start in (-1, 4):
+            with self.assertRaises(ValueError):
+                store.lookupStream(b"abc", start, CLIENT, 100.0, 1)
+        self.assertEqual(store.lookupStream(b"abc", 3, CLIENT, 100.0, 1), (3, b"", 0))
+
 
 class PythonManyTests(InPython, ManyRules):
     """
@@ -232,15 +268,6 @@ class CompiledManyTests(InC, ManyRules):
     """
     They hold in C.
     """
-
-    def test_startsWithin(self) -> None:
-        """
-        A place that isn't in the octets is refused.
-        """
-        store = self.makeStore()
-        for start in (-1, 4):
-            with self.assertRaises(ValueError):
-                store.lookupStream(b"abc", start, CLIENT, 100.0, 1)
 
 
 class AgreementTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dnsguard.wire.layout import scan
-from tests.support.process import freePort
+from tests.support.ports import freePort
 
 __all__ = ["LoopbackServer", "reply"]
 

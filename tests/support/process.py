@@ -18,30 +18,12 @@ from pathlib import Path
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.names import fromText
 
-__all__ = ["DNSGuardProcess", "askTCP", "askUDP", "freePort", "request"]
+__all__ = ["DNSGuardProcess", "askTCP", "askUDP", "request"]
 
 ROOT = Path(__file__).parents[2]
 
 STARTING = 60.0
 """Seconds a process gets to answer its first query, on a busy machine."""
-
-
-def freePort() -> int:
-    """
-    A loopback port that is free for both UDP and TCP just now.
-    """
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind(("127.0.0.1", 0))
-            port: int = udp.getsockname()[1]
-            try:
-                tcp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def request(name: str, type: int = 1, id: int = 0x1234, edns: EDNS | None = None) -> bytes:
@@ -59,7 +41,7 @@ def request(name: str, type: int = 1, id: int = 0x1234, edns: EDNS | None = None
     return header + question + (b"" if edns is None else edns.encode())
 
 
-def askUDP(port: int, message: bytes, timeout: float = 5.0, host: str = "127.0.0.1") -> bytes:
+def askUDP(port: int, message: bytes, timeout: float = 15.0, host: str = "127.0.0.1") -> bytes:
     """
     Send one datagram and give the one that comes back.
     """
@@ -72,7 +54,7 @@ def askUDP(port: int, message: bytes, timeout: float = 5.0, host: str = "127.0.0
 
 
 def askTCP(
-    port: int, *messages: bytes, timeout: float = 5.0, host: str = "127.0.0.1"
+    port: int, *messages: bytes, timeout: float = 15.0, host: str = "127.0.0.1"
 ) -> list[bytes]:
     """
     Send messages over one connection, all at once, and give as many replies

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
-from tests.support.process import DNSGuardProcess, askUDP, freePort, request
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess, askUDP, request
 from tests.support.redisserver import MISSING, RedisServer
 from tests.support.responder import Responder
 
@@ -29,6 +30,8 @@ server:
   listen: ["127.0.0.1:{port}"]
 upstreams: ["127.0.0.1:{upstream}"]
 blocklists: {{sources: []}}
+query_store: {{engine: none}}
+control: {{{control}}}
 cache:
   redis: {{{redis}}}
 """
@@ -77,7 +80,7 @@ class Load:
             name = f"{word}{self._asked[lane] // 2}.example.org"
             query = request(name, id=self._asked[lane] & 0xFFFF)
             try:
-                reply = askUDP(self._port, query, timeout=3.0)
+                reply = askUDP(self._port, query, timeout=5.0)
             except OSError as error:
                 self.wrong.append(f"{name}: {error}")
             else:
@@ -135,14 +138,16 @@ class RedisCase(SynchronousTestCase):
         server.start()
         return server
 
-    def guard(self, name: str, redis: str, ready: bool = True) -> DNSGuardProcess:
+    def guard(
+        self, name: str, redis: str, ready: bool = True, control: str = "enabled: false"
+    ) -> DNSGuardProcess:
         """
         A process that is using Redis.
         """
         port = freePort()
         folder = self.folder / name
         folder.mkdir()
-        text = CONFIG.format(port=port, upstream=self.upstream.port, redis=redis)
+        text = CONFIG.format(port=port, upstream=self.upstream.port, redis=redis, control=control)
         process = DNSGuardProcess(folder, text, port)
         self.addCleanup(self.end, process)
         process.waitUntilAnswering()
@@ -168,7 +173,7 @@ class RedisCase(SynchronousTestCase):
         return load
 
     def waitFor(
-        self, condition: Callable[[], bool], process: DNSGuardProcess, seconds: float = 20.0
+        self, condition: Callable[[], bool], process: DNSGuardProcess, seconds: float = 60.0
     ) -> None:
         """
         Wait until something holds.

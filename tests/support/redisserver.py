@@ -15,33 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import freePort
+from tests.support.ports import freePort
 
-__all__ = ["MISSING", "RedisServer", "freeClusterPort"]
+__all__ = ["MISSING", "RedisServer"]
 
 MISSING = "" if shutil.which("redis-server") else "redis-server isn't installed"
 """Why tests with real servers can't be run; empty if they can."""
 
-STARTING = 10.0
+STARTING = 60.0
 """Seconds a server gets until it answers."""
-
-
-def freeClusterPort() -> int:
-    """
-    A free port whose cluster bus port is free as well.
-    """
-    while True:
-        port = freePort()
-        if port > 50000:
-            # The bus is 10000 above.
-            port -= 10000 if port > 55535 else 0
-        with socket.socket() as server, socket.socket() as bus:
-            try:
-                server.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10000))
-            except (OSError, OverflowError):
-                continue
-        return port
 
 
 class RedisServer:

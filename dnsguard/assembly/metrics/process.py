@@ -76,6 +76,11 @@ PROCESS = (
         "Times that Python's collector looked at everything, which holds everybody up.",
         lambda guard: _collector(guard).collections,
     ),
+    Metric.counter(
+        "dnsguard_collected_objects_total",
+        "Objects that nobody but the collector could free. Queries leave none.",
+        lambda guard: _collector(guard).collected,
+    ),
     Metric.gauge(
         "dnsguard_collection_longest_seconds",
         "The longest that took.",

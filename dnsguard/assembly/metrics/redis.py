@@ -17,6 +17,8 @@ _CONNECTION = ("connection",)
 
 _TROUBLES = ("errors", "corrupt", "overtaken")
 
+_FOUND = {"hits": "hit", "misses": "miss", "legacy": "legacy"}
+
 _LINK_TROUBLES = {
     "timeouts": "timeout",
     "late": "late",
@@ -42,6 +44,13 @@ def _lookups(guard: Any) -> Reading:
         yield ("miss",), shared.misses
         yield ("failed",), shared.failures
         yield ("skipped",), shared.skipped
+
+
+def _found(guard: Any) -> Reading:
+    if guard.redis is not None:
+        counters = guard.redis.store.counters()
+        for name, result in _FOUND.items():
+            yield (result,), counters[name]
 
 
 def _troubles(guard: Any) -> Reading:
@@ -77,6 +86,12 @@ def _redirections(guard: Any) -> Reading:
         for name, kind in _REDIRECTIONS.items():
             if name in counters:
                 yield (connection, kind), counters[name]
+
+
+def _lookedAround(guard: Any) -> Reading:
+    for connection, counters in _connections(guard):
+        if "refreshes" in counters:
+            yield (connection,), counters["refreshes"]
 
 
 def _nodes(guard: Any) -> Reading:
@@ -135,6 +150,13 @@ REDIS = (
         ("result",),
     ),
     Metric.counter(
+        "dnsguard_redis_lookups_total",
+        "Answers looked up in Redis for queries, refreshes and warm starts: found (hit), not there"
+        " (miss), or, among the hits, in the oldest form (legacy), which is written anew.",
+        _found,
+        ("result",),
+    ),
+    Metric.counter(
         "dnsguard_redis_troubles_total",
         "Lookups that failed (errors), values that answer no such question (corrupt), and answers"
         " that a clearing had overtaken.",
@@ -184,6 +206,13 @@ REDIS = (
         _CONNECTION,
     ),
     Metric.counter(
+        "dnsguard_redis_failures_total",
+        "Failures of servers: those that trip the breaker, and of those left alone failed probes"
+        " and connections.",
+        _each("failures"),
+        _CONNECTION,
+    ),
+    Metric.counter(
         "dnsguard_redis_probes_total",
         "Times that a server left alone was tried out.",
         _each("probes"),
@@ -195,6 +224,12 @@ REDIS = (
         " and those given up as that took too long (overdue).",
         _redirections,
         (*_CONNECTION, "kind"),
+    ),
+    Metric.counter(
+        "dnsguard_redis_topology_refreshes_total",
+        "Times that a cluster's nodes said who has what.",
+        _lookedAround,
+        _CONNECTION,
     ),
     Metric.gauge(
         "dnsguard_redis_nodes",

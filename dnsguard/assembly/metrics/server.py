@@ -42,13 +42,20 @@ def _of(part: Callable[[Any], Any], names: tuple[str, ...]) -> Callable[[Any], R
 
 def _sockets(name: str) -> Callable[[Any], int]:
     """
-    Add a counter of all UDP sockets up.
+    Add a counter of all UDP sockets up, those that are closed included.
     """
 
     def read(guard: Any) -> int:
-        return sum(getattr(socket, name, 0) for socket in guard.listeners.inner.datagramCounters)
+        open = sum(getattr(socket, name, 0) for socket in guard.listeners.inner.datagramCounters)
+        past: int = guard.pastSockets.counted[name]
+        return past + open
 
     return read
+
+
+def _lookupErrors(guard: Any) -> Reading:
+    yield ("udp",), _sockets("lookupErrors")(guard)
+    yield ("tcp",), _streams(guard).lookupErrors
 
 
 def _lost(guard: Any) -> Reading:
@@ -125,6 +132,12 @@ SERVER = (
         " the system (unsent), or an error while reading (errors).",
         _lost,
         ("reason",),
+    ),
+    Metric.counter(
+        "dnsguard_replay_failures_total",
+        "Times that the replay store failed, so that requests went the long way.",
+        _lookupErrors,
+        ("transport",),
     ),
     Metric.gauge(
         "dnsguard_tcp_connections_open",

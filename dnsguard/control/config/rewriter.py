@@ -19,12 +19,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
 
-import dnsguard
+from dnsguard.children import childEnvironment
 from dnsguard.control.config.document import EditError, patched
 
 __all__ = ["LARGE", "rewritten"]
@@ -58,7 +57,7 @@ def rewritten(
             input=order.encode("ascii"),
             capture_output=True,
             timeout=PATIENCE,
-            env=_environment(),
+            env=childEnvironment(),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -70,14 +69,6 @@ def rewritten(
         reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise EditError(reason or f"the file can't be changed: status {done.returncode}")
     return done.stdout.decode("utf-8")
-
-
-def _environment() -> dict[str, str]:
-    """
-    The environment in which the program finds this very package.
-    """
-    places = [str(Path(dnsguard.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ from dnsguard.config.sections.logs import RequestLogConfig
 from dnsguard.config.sections.querystore import QueryStoreConfig, QueryStoreEngine
 from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
+from dnsguard.server.counters import DatagramCounters
 from dnsguard.services.applog import ApplicationLogService
 from tests.support.events import entryFor, eventOf
 from tests.support.guard import makeGuard
@@ -90,6 +92,19 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_query_duration_seconds_count", ("cached",)], 3)
         self.assertEqual(samples["dnsguard_queries_replayed_total", ()], 3)
 
+    def test_sockets(self) -> None:
+        """
+        What was counted on sockets that are closed by now stays counted.
+        """
+        guard = self.guard()
+        open = DatagramCounters(received=3, errors=1, lookupErrors=2)
+        guard.listeners.inner._datagrams = [SimpleNamespace(counters=open)]
+        guard.pastSockets.bury(DatagramCounters(received=5, lookupErrors=1))
+        samples = self.samples(guard)
+        self.assertEqual(samples["dnsguard_udp_received_total", ()], 8)
+        self.assertEqual(samples["dnsguard_udp_drops_total", ("errors",)], 1)
+        self.assertEqual(samples["dnsguard_replay_failures_total", ("udp",)], 3)
+
     def test_upstreams(self) -> None:
         """
         Each upstream is published with its name and address.
@@ -132,7 +147,9 @@ class MetricsTests(SynchronousTestCase):
         cache = loadText("cache: {redis: {address: 127.0.0.1:6379}}").config.cache
         guard = self.guard(cache=cache)
         guard.chain.shared.hits = 6
+        guard.redis.store._lookups.counted.legacy = 2
         samples = self.samples(guard)
+        self.assertEqual(samples["dnsguard_redis_lookups_total", ("legacy",)], 2)
         self.assertEqual(samples["dns_l1_hits_total", ()], 6)
         self.assertEqual(samples["dnsguard_l1_lookups_total", ("hit",)], 6)
         self.assertEqual(samples["dnsguard_redis_up", ()], 0)
@@ -155,11 +172,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_redis_commands_total", ("background",)], 0)
         self.assertEqual(samples["dnsguard_redis_round_trips_total", lookups], 2)
         self.assertEqual(samples["dnsguard_redis_breaker_trips_total", lookups], 1)
+        self.assertEqual(samples["dnsguard_redis_failures_total", lookups], 1)
         troubles = "dnsguard_redis_connection_troubles_total"
         self.assertEqual(samples[troubles, ("lookups", "timeout")], 3)
         self.assertEqual(samples["dnsguard_redis_clearings_missed_total", ()], 4)
         self.assertEqual(samples["dnsguard_redis_listening", ()], 0)
         self.assertFalse([each for each in samples if each[0] == "dnsguard_redis_nodes"])
+        refreshes = "dnsguard_redis_topology_refreshes_total"
+        self.assertFalse([each for each in samples if each[0] == refreshes])
 
         cache = loadText("cache: {redis: {address: 127.0.0.1, mode: cluster}}").config.cache
         guard = self.guard(cache=cache)
@@ -168,6 +188,7 @@ class MetricsTests(SynchronousTestCase):
         redirections = "dnsguard_redis_redirections_total"
         self.assertEqual(samples[redirections, ("background", "overdue")], 5)
         self.assertEqual(samples["dnsguard_redis_nodes", ("lookups", "available")], 0)
+        self.assertEqual(samples[refreshes, ("lookups",)], 0)
         self.assertEqual(samples[troubles, ("lookups", "lost")], 0)
 
     def test_queryStore(self) -> None:

@@ -5,6 +5,7 @@ Tests for L{dnsguard.cli.perf.load} and its compiled twin.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Any
@@ -18,6 +19,7 @@ from dnsguard.cli.perf.questions import Questions
 from dnsguard.cli.perf.run import COMPILED, Plan, Resolver, measure
 from dnsguard.cli.perf.tally import COUNTS, Tally
 from tests.support.loopback import LoopbackServer, reply
+from tests.support.ports import freePort
 
 NAMES = [f"host{number}.example.org" for number in range(7)]
 QUESTIONS = Questions(NAMES, 1)
@@ -144,9 +146,7 @@ class LoadContract:
         """
         Nobody listens: all questions are over at once.
         """
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-            closed.bind(("127.0.0.1", 0))
-            port = closed.getsockname()[1]
+        port = freePort()
         for protocol in ("udp", "tcp"):
             self.assertEqual(told(self.measure(port, protocol)), {"sent": 50, "refused": 50})
 
@@ -188,11 +188,11 @@ class LoadContract:
             return [] if len(asked) == 1 else [reply(question)]
 
         tally = self.measure(
-            self.serve(answer).port, concurrency=1, queries=40, timeout=0.15, rate=1000.0
+            self.serve(answer).port, concurrency=1, queries=40, timeout=0.6, rate=1000.0
         )
         self.assertEqual((tally["timeouts"], tally["answered"]), (1, 39))
-        # All were due within 40 ms and had to wait until 150 ms.
-        self.assertGreaterEqual(tally.least, 100)
+        # All were due within 40 ms and had to wait until 600 ms.
+        self.assertGreaterEqual(tally.least, 500)
 
 
 class PythonLoadTests(LoadContract, SynchronousTestCase):
@@ -229,6 +229,13 @@ class CompiledLoadTests(LoadContract, SynchronousTestCase):
                 )
 
 
+def _isReadable(waiting: socket.socket) -> bool:
+    """
+    Is there something to be read?
+    """
+    return bool(select.select([waiting], [], [], 0)[0])
+
+
 def _changed(right: bytes, changes: list[tuple[int, int]], cut: int) -> bytes:
     """
     A reply with other octets here and there.
@@ -250,6 +257,14 @@ class SameTests(SynchronousTestCase):
     Both twins judge alike, whatever comes.
     """
 
+    def settle(self, driven: Any, mine: socket.socket) -> None:
+        """
+        Have all read that there is, in as many moments as it takes: in a single
+        one, a busy machine may give us no time at all.
+        """
+        while driven.step(MOMENT) and _isReadable(mine):
+            pass
+
     def datagrams(self, compiled: bool, made: list[tuple[int, Any]]) -> dict[str, int]:
         """
         Judge changed replies to three questions.
@@ -262,11 +277,14 @@ class SameTests(SynchronousTestCase):
             driven = twin(compiled).DatagramLoad(
                 [mine], QUESTIONS, tally, queries=3, concurrency=3, timeout=5.0
             )
-            driven.step(MOMENT)
-            questions = [theirs.recv(512) for _ in range(3)]
+            questions: list[bytes] = []
+            while len(questions) < 3:
+                driven.step(MOMENT)
+                while _isReadable(theirs):
+                    questions.append(theirs.recv(512))
             for which, (changes, cut) in made:
                 theirs.send(_changed(reply(questions[which]), changes, cut))
-            driven.step(MOMENT)
+            self.settle(driven, mine)
             return told(tally)
 
     @settings(max_examples=60, deadline=None)
@@ -281,20 +299,22 @@ class SameTests(SynchronousTestCase):
         """
         Judge changed replies to one question, sent in pieces.
         """
-        peers: list[socket.socket] = []
+        pairs: list[tuple[socket.socket, socket.socket]] = []
 
         def connect() -> socket.socket:
             mine, theirs = socket.socketpair()
             mine.setblocking(False)
-            peers.append(theirs)
+            pairs.append((mine, theirs))
             return mine
 
         tally = Tally()
         driven = twin(compiled).StreamLoad(
             connect, QUESTIONS, tally, queries=1, concurrency=1, timeout=5.0
         )
-        driven.step(MOMENT)
-        question = peers[0].recv(512)[2:]
+        while not pairs or not _isReadable(pairs[0][1]):
+            driven.step(MOMENT)
+        [(mine, theirs)] = pairs
+        question = theirs.recv(512)[2:]
         octets = b""
         for changes, cut in frames:
             message = _changed(reply(question), changes, cut)
@@ -302,12 +322,11 @@ class SameTests(SynchronousTestCase):
         at = 0
         for cut in [*sorted(cut % (len(octets) + 1) for cut in cuts), len(octets)]:
             if cut > at and driven.over == 0:
-                peers[0].sendall(octets[at:cut])
-                driven.step(MOMENT)
+                theirs.sendall(octets[at:cut])
+                self.settle(driven, mine)
                 at = cut
         driven.close()
-        for peer in peers:
-            peer.close()
+        theirs.close()
         # What follows the answer is read or not, as it happens to come.
         counts = told(tally)
         if driven.over:
