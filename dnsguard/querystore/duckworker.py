@@ -33,6 +33,26 @@ NICE = 15
 """How far behind the server: with no core idle, a thirtieth of one is left."""
 
 
+STARVED = 0.02
+"""Seconds of waiting for a core before the first octet of a request could be read, from
+which on there isn't any to spare: as long as it is one of several that share a core."""
+
+SCHEDULING = Path("/proc/self/schedstat")
+"""Nanoseconds that this thread ran and that it waited for a core, then the number of
+times; Linux alone has it."""
+
+
+def waited(path: Path = SCHEDULING) -> float:
+    """
+    Give the seconds that this thread has waited for a core in its life; 0 where
+    nobody counts them.
+    """
+    try:
+        return int(path.read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 class Worker:
     """
     Does what frames ask for.
@@ -40,8 +60,13 @@ class Worker:
     @ivar useless: Nothing more can be done with the file as it is open.
     """
 
-    def __init__(self, file: DuckFile) -> None:
+    def __init__(self, file: DuckFile, waited: Callable[[], float] = waited) -> None:
+        """
+        @param waited: Gives the seconds that this thread has waited for a core.
+        """
         self._file = file
+        self._waited = waited
+        self._before = waited()
         self.useless = False
         self._operations: dict[str, Callable[[dict[str, Any], bytes], Any]] = {
             "insert": lambda fields, payload: file.insert(Block.decode(payload)),
@@ -49,6 +74,7 @@ class Worker:
             "maintain": lambda fields, payload: file.maintain(),
             "clear": lambda fields, payload: file.clear(),
             "counters": lambda fields, payload: file.counters(),
+            "starved": lambda fields, payload: self._waited() - self._before >= STARVED,
         }
 
     def _query(self, fields: dict[str, Any], payload: bytes) -> list[list[list[Any]]]:
@@ -74,6 +100,7 @@ class Worker:
             reply["error"] = str(reason)
         except MemoryError:
             reply["error"] = "out of memory"
+        self._before = self._waited()
         return frame(reply)
 
 

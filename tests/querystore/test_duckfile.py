@@ -6,6 +6,7 @@ Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING or not MISSING:
     import duckdb
 
     from dnsguard.querystore.duckfile import DuckFile
-    from dnsguard.querystore.duckworker import Worker, serve
+    from dnsguard.querystore.duckworker import Worker, serve, waited
 
 
 class DuckFileTestCase(SynchronousTestCase):
@@ -216,15 +217,19 @@ class WorkerTests(DuckFileTestCase):
     What frames ask for.
     """
 
-    def ask(self, *frames: bytes) -> list[dict[str, Any]]:
+    def ask(self, *frames: bytes, waits: Sequence[float] = ()) -> list[dict[str, Any]]:
         """
         Serve some frames and give the replies.
+
+        @param waits: What the clock of waiting for a core says, each time that it is
+            looked at.
         """
+        clock = iter(waits)
         sink = BytesIO()
         with tempfile.TemporaryFile() as source:
             source.write(b"".join(frames))
             source.seek(0)
-            serve(Worker(self.open()), source.fileno(), sink)
+            serve(Worker(self.open(), lambda: next(clock, 0.0)), source.fileno(), sink)
         return [fields for fields, _ in FrameReader().feed(sink.getvalue())]
 
     def test_operations(self) -> None:
@@ -243,6 +248,33 @@ class WorkerTests(DuckFileTestCase):
         self.assertEqual([reply["id"] for reply in replies], [1, 2, 3, 4, 5, 6])
         self.assertEqual([reply["result"] for reply in replies[:5]], [11, 0, [[[2]]], None, None])
         self.assertEqual(replies[5]["result"]["stored_rows"], 0)
+
+    def test_starved(self) -> None:
+        """
+        It is starved if it has waited for a core since its last reply.
+        """
+        replies = self.ask(
+            frame({"id": 1, "op": "starved"}),
+            frame({"id": 2, "op": "starved"}),
+            frame({"id": 3, "op": "counters"}),
+            frame({"id": 4, "op": "starved"}),
+            waits=(5.0, 5.001, 5.001, 5.03, 5.03, 9.0, 9.001, 9.001),
+        )
+        results = [reply["result"] for reply in replies]
+        self.assertEqual((results[0], results[1], results[3]), (False, True, False))
+
+    def test_waited(self) -> None:
+        """
+        What the system counts are nanoseconds; where it counts nothing, nobody has
+        waited.
+        """
+        path = Path(self.mktemp())
+        self.assertEqual(waited(path), 0.0)
+        path.write_text("5000000 2500000000 17\n")
+        self.assertEqual(waited(path), 2.5)
+        for text in ("", "17", "a b c"):
+            path.write_text(text)
+            self.assertEqual(waited(path), 0.0)
 
     def test_errors(self) -> None:
         """
