@@ -37,6 +37,12 @@ Seconds that a delivery may take before its block is written to the spool: a lit
 less than there are between two looks.
 """
 
+MAX_BEHIND = 1
+"""
+Blocks that may wait in memory behind a delivery: where one fills before another has
+arrived, there is soon no room for more.
+"""
+
 SLOWNESS = 10.0
 """Seconds that a delivery may take before it is spoken of."""
 
@@ -211,7 +217,9 @@ class Deliveries:
         spooled = self._spool is not None and self._spool.blocks
         if now < self._retryAt or self._pace.isResting or spooled:
             return bool(self._waiting)
-        return self._since is not None and now - self._since >= PATIENCE
+        if self._since is None:
+            return False
+        return now - self._since >= PATIENCE or len(self._waiting) > MAX_BEHIND
 
     def _inThread(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
         return deferToThreadPool(self._reactor, self._pool, work, *arguments)

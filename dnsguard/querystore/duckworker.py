@@ -15,9 +15,10 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore.block import Block, BrokenBlock
@@ -33,24 +34,50 @@ NICE = 15
 """How far behind the server: with no core idle, a thirtieth of one is left."""
 
 
+TRIAL = 0.002
+"""Seconds of work that show whether there is a core to be had."""
+
+SHARE = 3
+"""How many times the work the waiting for a core may be, ..."""
+
 STARVED = 0.02
-"""Seconds of waiting for a core before the first octet of a request could be read, from
-which on there isn't any to spare: as long as it is one of several that share a core."""
+"""... unless it is shorter than this, in seconds: anybody may have to wait for a moment."""
 
 SCHEDULING = Path("/proc/self/schedstat")
 """Nanoseconds that this thread ran and that it waited for a core, then the number of
 times; Linux alone has it."""
 
 
-def waited(path: Path = SCHEDULING) -> float:
+CoreTime: TypeAlias = tuple[float, float]
+
+
+def coreTime(path: Path = SCHEDULING) -> CoreTime:
     """
-    Give the seconds that this thread has waited for a core in its life; 0 where
-    nobody counts them.
+    Give the seconds that this thread has run and has waited for a core in its life;
+    zeros where nobody counts them.
     """
     try:
-        return int(path.read_bytes().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+        ran, waited = path.read_bytes().split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def _work() -> None:
+    """
+    Need a core, for no other reason than to see whether there is one.
+    """
+    end = time.thread_time() + TRIAL
+    while time.thread_time() < end:
+        pass
+
+
+def _isWaiting(before: CoreTime, after: CoreTime, least: float) -> bool:
+    """
+    Was the time between mostly one of waiting?
+    """
+    ran, waited = after[0] - before[0], after[1] - before[1]
+    return waited > least and waited > SHARE * ran
 
 
 class Worker:
@@ -60,13 +87,21 @@ class Worker:
     @ivar useless: Nothing more can be done with the file as it is open.
     """
 
-    def __init__(self, file: DuckFile, waited: Callable[[], float] = waited) -> None:
+    def __init__(
+        self,
+        file: DuckFile,
+        coreTime: Callable[[], CoreTime] = coreTime,
+        work: Callable[[], None] = _work,
+    ) -> None:
         """
-        @param waited: Gives the seconds that this thread has waited for a core.
+        @param coreTime: Gives the seconds that this thread has run and has waited for a
+            core.
+        @param work: Does a little work.
         """
         self._file = file
-        self._waited = waited
-        self._before = waited()
+        self._work = work
+        self._coreTime = coreTime
+        self._before = coreTime()
         self.useless = False
         self._operations: dict[str, Callable[[dict[str, Any], bytes], Any]] = {
             "insert": lambda fields, payload: file.insert(Block.decode(payload)),
@@ -74,7 +109,7 @@ class Worker:
             "maintain": lambda fields, payload: file.maintain(),
             "clear": lambda fields, payload: file.clear(),
             "counters": lambda fields, payload: file.counters(),
-            "starved": lambda fields, payload: self._waited() - self._before >= STARVED,
+            "starved": lambda fields, payload: self._isStarved(),
         }
 
     def _query(self, fields: dict[str, Any], payload: bytes) -> list[list[list[Any]]]:
@@ -85,6 +120,16 @@ class Worker:
             self._file.query(Statement(text, parameters))
             for text, parameters in fields["statements"]
         ]
+
+    def _isStarved(self) -> bool:
+        """
+        Has it mostly waited for a core since it was last asked, or does it now? With
+        nothing done in between, the former is until this question could be read.
+        """
+        before, began = self._before, self._coreTime()
+        self._work()
+        now = self._before = self._coreTime()
+        return _isWaiting(before, began, STARVED) or _isWaiting(began, now, 0.0)
 
     def handle(self, fields: dict[str, Any], payload: bytes) -> bytes:
         """
@@ -100,7 +145,6 @@ class Worker:
             reply["error"] = str(reason)
         except MemoryError:
             reply["error"] = "out of memory"
-        self._before = self._waited()
         return frame(reply)
 
 

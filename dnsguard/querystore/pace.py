@@ -22,9 +22,10 @@ __all__ = ["Pace"]
 MANY = 5_000
 """Rows that may cost an engine some hundredths of a second; for fewer nobody asks."""
 
-FIRST_REST = 1.0
-LONGEST_REST = 8.0
-"""Seconds between two times of asking an engine that waits for a core."""
+FIRST_REST = 4.0
+LONGEST_REST = 16.0
+"""Seconds that an engine is left alone which waits for a core. After them it may be
+given one block, and if that finds no core to spare either the next rest is longer."""
 
 
 class Pace:
@@ -46,7 +47,7 @@ class Pace:
         self._spool = spool
         self._reactor = reactor
         self._rest = self._until = 0.0
-        self._hurried = False
+        self._hurried = self._rested = False
         self.rests = 0
         self.since: float | None = None
 
@@ -81,8 +82,12 @@ class Pace:
             self.rests += 1
             self._rest = min(LONGEST_REST, max(FIRST_REST, self._rest * 2))
             self._until = self._reactor.seconds() + self._rest
+            self._rested = True
             return False
-        self._rest = self._until = 0.0
+        if not self._rested:
+            self._rest = 0.0
+        self._rested = False
+        self._until = 0.0
         return True
 
     async def _isStarved(self) -> bool:

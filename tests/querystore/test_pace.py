@@ -62,27 +62,42 @@ class PaceTests(SynchronousTestCase):
         self.assertTrue(self.allows(MANY - 1))
         self.assertEqual((self.store.asked, self.pace.rests), (0, 0))
 
+    def rested(self) -> float:
+        """
+        Wait for a rest's end.
+
+        @return: How long it was.
+        """
+        began = self.clock.seconds()
+        while self.pace.isResting:
+            self.clock.advance(0.5)
+        return self.clock.seconds() - began
+
     def test_starved(self) -> None:
         """
-        A store that waits for a core is left alone, longer each time up to a bound,
-        and from the beginning once it has taken rows.
+        A store that waits for a core is left alone, longer each time up to a bound.
         """
         rests = []
-        for _ in range(6):
+        for _ in range(5):
             self.assertFalse(self.allows())
-            began = self.clock.seconds()
-            while self.pace.isResting:
-                self.clock.advance(0.5)
-            rests.append(self.clock.seconds() - began)
-        self.assertEqual(rests, [1.0, 2.0, 4.0, 8.0, 8.0, LONGEST_REST])
-        self.assertEqual(self.pace.rests, 6)
-        self.store.answer = succeed(False)
-        self.assertTrue(self.allows())
-        self.assertFalse(self.pace.isResting)
-        self.store.answer = None
-        self.assertFalse(self.allows())
-        self.clock.advance(1.0)
-        self.assertFalse(self.pace.isResting)
+            rests.append(self.rested())
+        self.assertEqual(rests, [4.0, 8.0, 16.0, 16.0, LONGEST_REST])
+        self.assertEqual(self.pace.rests, 5)
+
+    def test_oneBlock(self) -> None:
+        """
+        A store that waits for a core again after one block rests longer than before;
+        after two it has recovered.
+        """
+        rests = []
+        for blocks in (1, 1, 2, 1):
+            self.store.answer = None
+            self.assertFalse(self.allows())
+            rests.append(self.rested())
+            self.store.answer = succeed(False)
+            for _ in range(blocks):
+                self.assertTrue(self.allows())
+        self.assertEqual(rests, [4.0, 8.0, 16.0, 4.0])
 
     def test_halfFull(self) -> None:
         """

@@ -236,6 +236,7 @@ class QueryFlushTests(SynchronousTestCase):
         Rows of other processes are delivered and shown with those of this one,
         as long as they have room; once the service has stopped none are taken.
         """
+        self.begin(None)
         watcher = self.tail.watch(EVERYTHING)
         assert watcher is not None
         others = QueryRecorder(50, Exclusion(), Anonymizer())
@@ -403,10 +404,10 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(0)
         numbers = self.service.counters()
         self.assertEqual((numbers["failed_deliveries"], numbers["dropped_events"]), (0, 0))
-        self.assertGreater(numbers["store_rests"], 4)
-        self.assertLess(numbers["store_rests"], 9)
+        self.assertGreater(numbers["store_rests"], 2)
+        self.assertLess(numbers["store_rests"], 5)
         self.store.starved = False
-        self.pass_(8)
+        self.pass_(16)
         self.expect(580)
         self.expectSum()
 
@@ -459,6 +460,25 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(0)
         self.successResultOf(self.service.stopService())
         self.expect(20)
+
+    def test_blocksPileUp(self) -> None:
+        """
+        Blocks that come faster than the store takes one are on disk before there is
+        no room for more: none is lost, and all arrive in their order.
+        """
+        self.store.mode = "wait"
+        for _ in range(20):
+            self.record(25)
+            self.recorder.pressed()
+        numbers = self.service.counters()
+        self.assertEqual(numbers["dropped_events"], 0)
+        self.assertGreaterEqual(numbers["spooled_rows"], 450)
+        self.expectSum()
+        self.store.mode = "take"
+        self.store.release()
+        self.pass_(5)
+        self.expect(500)
+        self.expectSum()
 
     def test_diskStandsStill(self) -> None:
         """
