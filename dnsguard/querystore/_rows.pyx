@@ -24,6 +24,8 @@ cdef enum:
     PACKED_HEADER = 36
     RECORD_SIZE = 40
     CLIENT_SLOTS = 4096
+    # Records between one that is at hand and one whose note is fetched.
+    AHEAD = 8
     SKIPPED = 0xFFFFFFFF
 
 
@@ -190,6 +192,8 @@ cdef class ReplayedRows:
             PyByteArray_Resize(rows, before + most * ROW_SIZE)
             for i in range(count):
                 record = <const Record *>&view[i * RECORD_SIZE]
+                if i + AHEAD < count:
+                    self.notes.expect((<const Record *>&view[(i + AHEAD) * RECORD_SIZE]).number)
                 if threshold < <uint32_t>SKIPPED:
                     state ^= state << 13
                     state ^= state >> 7
