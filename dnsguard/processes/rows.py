@@ -46,7 +46,6 @@ class RowCourier(Service):
     """
     Hands rows over.
 
-    @ivar handedOver: Rows that the main process has taken.
     @ivar lost: Rows that it hasn't taken by the end.
     @ivar refusals: How often it couldn't take a block.
     """
@@ -66,7 +65,7 @@ class RowCourier(Service):
         @param inThread: Calls a function in a thread.
         """
         self.setName("querystore")
-        self.handedOver = self.lost = self.refusals = 0
+        self.lost = self.refusals = 0
         self._recorder = recorder
         self._buffer = recorder.buffer
         self._hand = hand
@@ -90,6 +89,7 @@ class RowCourier(Service):
             "total_recorded": buffer.recorded,
             "left_out_events": buffer.leftOut,
             "dropped_events": buffer.dropped + self.lost,
+            "failed_deliveries": self.refusals,
         }
 
     def startService(self) -> None:
@@ -153,7 +153,6 @@ class RowCourier(Service):
                 self.refusals += 1
                 return
             self._blocks.popleft()
-            self.handedOver += len(block)
 
 
 class RecentBlocks:

@@ -22,7 +22,8 @@ from zope.interface import implementer
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryStore
 from dnsguard.querystore.block import Block
-from dnsguard.querystore.clickhousesql import Tables, statements
+from dnsguard.querystore.clickhousesql import statements
+from dnsguard.querystore.clickhousetables import Tables
 from dnsguard.querystore.endpoints import Endpoints, Refused
 from dnsguard.querystore.questions import Question, Shape
 from dnsguard.querystore.rows import ENCODED_COLUMNS, PROTOCOLS, fragment

@@ -220,7 +220,7 @@ def rowBinary(
     @param instance: The fragment of the server's name.
     @raise IndexError: A row refers to a fragment that isn't there.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     times = _TIMES.pack
     for at, (_when, client, fact, took, cache, write, protocol) in enumerate(
         ROW.iter_unpack(rows)

@@ -219,7 +219,9 @@ class WorkerTests(DuckFileTestCase):
     What frames ask for.
     """
 
-    def ask(self, *frames: bytes, times: Sequence[tuple[float, float]] = ()) -> list[dict[str, Any]]:
+    def ask(
+        self, *frames: bytes, times: Sequence[tuple[float, float]] = ()
+    ) -> list[dict[str, Any]]:
         """
         Serve some frames and give the replies.
 

@@ -435,7 +435,8 @@ class QueryFlushTests(SynchronousTestCase):
         after ten seconds that is told of.
         """
         self.patch(pace, "MANY", 5)
-        self.store.owed = owed = Deferred()
+        owed: Deferred[bool] = Deferred()
+        self.store.owed = owed
         self.record(6)
         with capturedLogs() as log:
             self.pass_(4)
