@@ -351,7 +351,7 @@ def sustain(rate: int, seconds: int) -> None:
     from twisted.python.threadpool import ThreadPool
 
     from dnsguard.querystore.clickhouse import ClickHouseStore
-    from dnsguard.querystore.clickhousesql import Tables
+    from dnsguard.querystore.clickhousetables import Tables
     from dnsguard.querystore.endpoints import Credentials, Endpoints
     from dnsguard.querystore.spool import Spool
     from dnsguard.services.queryflush import QueryFlushService

@@ -16,6 +16,7 @@ cdef class EntryNotes:
     cdef size_t mask, used
     cdef uint64_t *counts
     cdef size_t room, counted
+    cdef void expect(self, uint64_t number) noexcept nogil
     cdef uint32_t at(self, uint64_t number, entries) except? 0xFFFFFFFE
     cdef uint32_t learn(self, uint64_t number, entries) except? 0xFFFFFFFE
     cdef int grow(self) except -1

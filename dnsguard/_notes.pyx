@@ -11,10 +11,22 @@ from libc.string cimport memset
 
 __all__ = ["EntryNotes"]
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define prefetch(address) __builtin_prefetch(address)
+    #else
+    #define prefetch(address) ((void)(address))
+    #endif
+    """
+    void prefetch(const void *address) noexcept nogil
+
 cdef enum:
     RECORD_SIZE = 40
     FIRST_SLOTS = 64
     MOST = 1 << 24
+    # Records between one that is at hand and one whose note is fetched.
+    AHEAD = 8
 
 cdef uint32_t SKIPPED = 0xFFFFFFFF
 
@@ -70,6 +82,13 @@ cdef class EntryNotes:
         Give an entry's note.
         """
         return self.at(number, entries)
+
+    cdef void expect(self, uint64_t number) noexcept nogil:
+        """
+        Have the memory at hand that an entry's note is in, which will be asked for in a
+        moment: those of many entries don't fit into a core's caches.
+        """
+        prefetch(&self.slots[home(number, self.mask)])
 
     cdef uint32_t at(self, uint64_t number, entries) except? 0xFFFFFFFE:
         cdef size_t place = home(number, self.mask)
@@ -150,6 +169,8 @@ cdef class EntryNotes:
         entries = batch.entries
         record = <const Record *>&view[0]
         for i in range(count):
+            if i + AHEAD < count:
+                self.expect(record[i + AHEAD].number)
             note = self.at(record[i].number, entries)
             if note == SKIPPED:
                 continue

@@ -514,6 +514,14 @@ class IQueryStore(Interface):
         @return: A L{Deferred <twisted.internet.defer.Deferred>} of L{None}.
         """
 
+    def isStarved():
+        """
+        Does the store work on this machine, and has it to wait for the CPU? Then
+        storing rows would take it from those who answer.
+
+        @return: A L{Deferred <twisted.internet.defer.Deferred>} of a C{bool}.
+        """
+
     def ask(question):
         """
         Answer a question about the rows.

@@ -170,7 +170,7 @@ def makeQueryStore(
 
 def _clickhouse(config: Config, reactor: Any, pool: Any, now: Callable[[], float]) -> Any:
     from dnsguard.querystore.clickhouse import ClickHouseStore
-    from dnsguard.querystore.clickhousesql import Tables
+    from dnsguard.querystore.clickhousetables import Tables
     from dnsguard.querystore.endpoints import Credentials, Endpoints
 
     settings = config.queryStore

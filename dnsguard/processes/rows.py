@@ -47,6 +47,7 @@ class RowCourier(Service):
     Hands rows over.
 
     @ivar lost: Rows that it hasn't taken by the end.
+    @ivar refusals: How often it couldn't take a block.
     """
 
     log = Logger()
@@ -64,7 +65,7 @@ class RowCourier(Service):
         @param inThread: Calls a function in a thread.
         """
         self.setName("querystore")
-        self.lost = 0
+        self.lost = self.refusals = 0
         self._recorder = recorder
         self._buffer = recorder.buffer
         self._hand = hand
@@ -88,6 +89,7 @@ class RowCourier(Service):
             "total_recorded": buffer.recorded,
             "left_out_events": buffer.leftOut,
             "dropped_events": buffer.dropped + self.lost,
+            "failed_deliveries": self.refusals,
         }
 
     def startService(self) -> None:
@@ -139,7 +141,8 @@ class RowCourier(Service):
         Hand blocks over, one after the other, as long as they are taken.
         """
         while self._blocks:
-            octets = await self._inThread(self._blocks[0].encode)
+            block = self._blocks[0]
+            octets = await self._inThread(block.encode)
             try:
                 taken = await self._hand(octets)
             except HelperError:
@@ -147,6 +150,7 @@ class RowCourier(Service):
                 # stored once.
                 taken = False
             if not taken:
+                self.refusals += 1
                 return
             self._blocks.popleft()
 

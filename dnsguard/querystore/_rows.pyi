@@ -18,8 +18,10 @@ class ReplayedRows:
         seed: int,
     ) -> tuple[int, int]: ...
 
+def packed(rows: bytes | bytearray) -> bytes: ...
+def unpacked(octets: bytes, count: int) -> bytes: ...
 def rowBinary(
-    rows: bytes,
+    rows: bytes | bytearray,
     clients: Sequence[bytes],
     facts: Sequence[bytes],
     protocols: Sequence[bytes],

@@ -19,12 +19,19 @@ import attrs
 
 from dnsguard.querystore.rows import FRAGMENT_OVERHEAD, PROTOCOLS, ROW, texts
 
+try:
+    from dnsguard.querystore._rows import packed, unpacked
+except ImportError:
+    from dnsguard.querystore.encoding import packed, unpacked
+
 __all__ = ["Block", "BrokenBlock"]
 
 _HEADER = struct.Struct("=4sH16sIIIHI")
 _CHECKSUM = struct.Struct("=I")
 _MAGIC = b"DGQB"
-_VERSION = 1
+_VERSION = 2
+_PLAIN = 1
+"""The version whose rows aren't packed: an earlier program's, in a spool."""
 
 
 class BrokenBlock(ValueError):
@@ -40,7 +47,7 @@ class Block:
 
     @ivar id: 16 random octets; an engine stores a block of one id once.
     @ivar instance: The name of the server that made it.
-    @ivar rows: Records of L{ROW}.
+    @ivar rows: Records of L{ROW}; not to be written to, whatever they are in.
     @ivar clients: Client fragments.
     @ivar facts: Fact fragments.
     @ivar octets: What it takes in memory, about.
@@ -48,7 +55,7 @@ class Block:
 
     id: bytes
     instance: str
-    rows: bytes
+    rows: bytes | bytearray
     clients: tuple[bytes, ...]
     facts: tuple[bytes, ...]
     octets: int = attrs.field(init=False)
@@ -79,7 +86,7 @@ class Block:
                 instance,
                 struct.pack(f"={len(fragments)}H", *map(len, fragments)),
                 *fragments,
-                self.rows,
+                packed(self.rows),
             )
         )
         header = _HEADER.pack(
@@ -105,7 +112,7 @@ class Block:
         if len(octets) < _HEADER.size + _CHECKSUM.size:
             raise BrokenBlock("shorter than a header")
         magic, version, id, count, clients, facts, name, size = _HEADER.unpack_from(octets)
-        if magic != _MAGIC or version != _VERSION:
+        if magic != _MAGIC or version not in (_VERSION, _PLAIN):
             raise BrokenBlock("not a block of this version")
         body = octets[_HEADER.size : -_CHECKSUM.size]
         (checksum,) = _CHECKSUM.unpack_from(octets, len(octets) - _CHECKSUM.size)
@@ -117,7 +124,10 @@ class Block:
         for length in lengths:
             fragments.append(body[at : at + length])
             at += length
-        rows = body[at:]
+        try:
+            rows = body[at:] if version == _PLAIN else unpacked(body[at:], count)
+        except ValueError as reason:
+            raise BrokenBlock(str(reason)) from None
         if len(rows) != count * ROW.size:
             raise BrokenBlock("another number of rows than announced")
         return cls(

@@ -233,7 +233,8 @@ class RowBuffer:
         block = Block(
             os.urandom(16),
             self._instance,
-            bytes(self._rows),
+            # As it is, and let go of: a copy would be megabytes on a busy server.
+            self._rows,
             tuple(self._clients),
             tuple(self._facts),
         )

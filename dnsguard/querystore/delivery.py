@@ -6,7 +6,8 @@ Blocks on their way to the store, whatever happens.
 Blocks are delivered one at a time and in order. A block whose delivery fails or
 takes long is written to the spool, and so is every block behind it, until the
 store has caught up. Delivering a block twice does no harm, so when in doubt it is
-delivered again. What finds room neither in the store nor in the spool is counted.
+delivered again. While the store would take the CPU from those who answer, blocks wait
+in the spool as well. What finds room neither in the store nor in the spool is counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore.block import Block
+from dnsguard.querystore.pace import Pace
 from dnsguard.querystore.spool import Spool
 
 __all__ = ["Deliveries"]
@@ -33,6 +35,12 @@ PATIENCE = 0.9
 """
 Seconds that a delivery may take before its block is written to the spool: a little
 less than there are between two looks.
+"""
+
+MAX_BEHIND = 1
+"""
+Blocks that may wait in memory behind a delivery: where one fills before another has
+arrived, there is soon no room for more.
 """
 
 SLOWNESS = 10.0
@@ -93,6 +101,7 @@ class Deliveries:
         self._persisting: Deferred[None] | None = None
         self._spoolLock = DeferredLock()
         self._retryAt = self._pause = 0.0
+        self._pace = Pace(store, spool, reactor)
         # Rows that are just being written to the spool, and on no other way.
         self._writing = 0
         self._complained: dict[str, float] = {}
@@ -130,11 +139,12 @@ class Deliveries:
             "delivered_rows": self.delivered,
             "lost_rows": self.lost,
             "waiting_rows": waiting,
-            "spooled_rows": spool.rows if spool else 0,
+            "spooled_rows": self._spooledRows,
             "spooled_octets": spool.octets if spool else 0,
             "recovered_rows": spool.recoveredRows if spool else 0,
             "broken_rows": spool.brokenRows if spool else 0,
             "failed_deliveries": self.failures,
+            "store_rests": self._pace.rests,
         }
 
     def add(self, block: Block) -> None:
@@ -152,14 +162,22 @@ class Deliveries:
             # One at a time: a disk that stands still may do so for hours.
             self._persisting = running = Deferred.fromCoroutine(self._persist())
             running.addErrback(self._unexpected).addBoth(self._persisted)
-        if self._delivery is not None and now - self._delivery.since >= SLOWNESS:
+        since = self._since
+        if since is not None and now - since >= SLOWNESS:
             # Its failure, if it comes to that, is the same trouble: no second line.
             self._complain(
                 "store",
                 "query store {store} hasn't answered for {seconds:.0f} s; rows wait, DNS goes on",
-                seconds=now - self._delivery.since,
+                seconds=now - since,
             )
         self.deliver()
+
+    @property
+    def _since(self) -> float | None:
+        """
+        Since when has the store owed an answer? L{None}: it doesn't.
+        """
+        return self._pace.since if self._delivery is None else self._delivery.since
 
     def _persisted(self, result: None) -> None:
         self._persisting = None
@@ -169,6 +187,7 @@ class Deliveries:
         Deliver what there is; what isn't delivered in time goes to the spool.
         """
         self._retryAt = 0.0
+        self._pace.hurry()
         self.deliver()
         delivering = self._delivering
         if delivering is not None:
@@ -193,11 +212,14 @@ class Deliveries:
 
     def _isStuck(self, now: float) -> bool:
         """
-        Is the store slow or away, or not done with what was spooled?
+        Is the store slow or away, at rest, or not done with what was spooled?
         """
-        if now < self._retryAt or (self._spool is not None and self._spool.blocks):
+        spooled = self._spool is not None and self._spool.blocks
+        if now < self._retryAt or self._pace.isResting or spooled:
             return bool(self._waiting)
-        return self._delivery is not None and now - self._delivery.since >= PATIENCE
+        if self._since is None:
+            return False
+        return now - self._since >= PATIENCE or len(self._waiting) > MAX_BEHIND
 
     def _inThread(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
         return deferToThreadPool(self._reactor, self._pool, work, *arguments)
@@ -256,7 +278,9 @@ class Deliveries:
         Deliver blocks until there are none or the store fails, unless that is
         under way.
         """
-        if self._delivering is not None or self._reactor.seconds() < self._retryAt:
+        if self._delivering is not None or self._pace.isResting:
+            return
+        if self._reactor.seconds() < self._retryAt:
             return
         self._delivering = running = Deferred.fromCoroutine(self._deliverAll())
 
@@ -271,7 +295,7 @@ class Deliveries:
         """
         Deliver blocks, the spooled ones first.
         """
-        while await self._next():
+        while await self._pace.allows(self.waitingRows + self._spooledRows) and await self._next():
             delivery = self._delivery
             assert delivery is not None
             try:
@@ -285,6 +309,10 @@ class Deliveries:
                 await self._undelivered(delivery, StoreError(self._store.name, repr(reason)))
                 return
             await self._done(delivery)
+
+    @property
+    def _spooledRows(self) -> int:
+        return self._spool.rows if self._spool is not None else 0
 
     async def _next(self) -> bool:
         """

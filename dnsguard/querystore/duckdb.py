@@ -289,6 +289,16 @@ class DuckDBStore:
 
         return Deferred.fromCoroutine(insert())
 
+    def isStarved(self) -> Deferred[bool]:
+        """
+        Ask the process how long it had to wait for a core when this came. One
+        that isn't there has to be started first.
+        """
+        process = self._process
+        if process is None or not process.alive or not process.ready.called:
+            return succeed(False)
+        return Deferred.fromCoroutine(self._request("starved", INSERT_SECONDS))
+
     def ask(self, question: Question) -> Deferred[Shape]:
         """
         Have statements run.

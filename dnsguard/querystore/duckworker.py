@@ -15,9 +15,10 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore.block import Block, BrokenBlock
@@ -33,6 +34,52 @@ NICE = 15
 """How far behind the server: with no core idle, a thirtieth of one is left."""
 
 
+TRIAL = 0.002
+"""Seconds of work that show whether there is a core to be had."""
+
+SHARE = 3
+"""How many times the work the waiting for a core may be, ..."""
+
+STARVED = 0.02
+"""... unless it is shorter than this, in seconds: anybody may have to wait for a moment."""
+
+SCHEDULING = Path("/proc/self/schedstat")
+"""Nanoseconds that this thread ran and that it waited for a core, then the number of
+times; Linux alone has it."""
+
+
+CoreTime: TypeAlias = tuple[float, float]
+
+
+def coreTime(path: Path = SCHEDULING) -> CoreTime:
+    """
+    Give the seconds that this thread has run and has waited for a core in its life;
+    zeros where nobody counts them.
+    """
+    try:
+        ran, waited = path.read_bytes().split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def _work() -> None:
+    """
+    Need a core, for no other reason than to see whether there is one.
+    """
+    end = time.thread_time() + TRIAL
+    while time.thread_time() < end:
+        pass
+
+
+def _isWaiting(before: CoreTime, after: CoreTime, least: float) -> bool:
+    """
+    Was the time between mostly one of waiting?
+    """
+    ran, waited = after[0] - before[0], after[1] - before[1]
+    return waited > least and waited > SHARE * ran
+
+
 class Worker:
     """
     Does what frames ask for.
@@ -40,8 +87,21 @@ class Worker:
     @ivar useless: Nothing more can be done with the file as it is open.
     """
 
-    def __init__(self, file: DuckFile) -> None:
+    def __init__(
+        self,
+        file: DuckFile,
+        coreTime: Callable[[], CoreTime] = coreTime,
+        work: Callable[[], None] = _work,
+    ) -> None:
+        """
+        @param coreTime: Gives the seconds that this thread has run and has waited for a
+            core.
+        @param work: Does a little work.
+        """
         self._file = file
+        self._work = work
+        self._coreTime = coreTime
+        self._before = coreTime()
         self.useless = False
         self._operations: dict[str, Callable[[dict[str, Any], bytes], Any]] = {
             "insert": lambda fields, payload: file.insert(Block.decode(payload)),
@@ -49,6 +109,7 @@ class Worker:
             "maintain": lambda fields, payload: file.maintain(),
             "clear": lambda fields, payload: file.clear(),
             "counters": lambda fields, payload: file.counters(),
+            "starved": lambda fields, payload: self._isStarved(),
         }
 
     def _query(self, fields: dict[str, Any], payload: bytes) -> list[list[list[Any]]]:
@@ -59,6 +120,16 @@ class Worker:
             self._file.query(Statement(text, parameters))
             for text, parameters in fields["statements"]
         ]
+
+    def _isStarved(self) -> bool:
+        """
+        Has it mostly waited for a core since it was last asked, or does it now? With
+        nothing done in between, the former is until this question could be read.
+        """
+        before, began = self._before, self._coreTime()
+        self._work()
+        now = self._before = self._coreTime()
+        return _isWaiting(before, began, STARVED) or _isWaiting(began, now, 0.0)
 
     def handle(self, fields: dict[str, Any], payload: bytes) -> bytes:
         """

@@ -57,8 +57,8 @@ class QueryRecorder:
     Puts queries into a buffer.
 
     @ivar buffer: The buffer.
-    @ivar pressed: Called after a batch that leaves the buffer a quarter full
-        or more, or with L{BLOCK_OCTETS} in it, so that it is emptied before it
+    @ivar pressed: Called after a batch that leaves the buffer half full or
+        more, or with L{BLOCK_OCTETS} in it, so that it is emptied before it
         overflows, and in pieces of which a few copies do no harm.
     """
 
@@ -106,5 +106,5 @@ class QueryRecorder:
         """
         self.buffer.addReplayed(batch)
         buffer = self.buffer
-        if buffer.used * 4 >= buffer.capacity or buffer.octets >= BLOCK_OCTETS:
+        if buffer.used * 2 >= buffer.capacity or buffer.octets >= BLOCK_OCTETS:
             self.pressed()

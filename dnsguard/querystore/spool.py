@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\d{16})-(\d{1,10})\.block")
 LEVEL = 1
 """How hard to compress: rows shrink to a fifth at the least effort."""
 
-LARGE = 512 * 1024
+LARGE = 256 * 1024
 """Octets of a block that a busy server makes, who has better things to do than zlib."""
 
 _LZ4 = b"\x04\x22\x4d\x18"
@@ -64,6 +64,13 @@ class Spool:
         Blocks in it.
         """
         return len(self._queue)
+
+    @property
+    def isHalfFull(self) -> bool:
+        """
+        Does it hold half of what it may, or more?
+        """
+        return self.octets * 2 >= self._maxOctets
 
     def open(self) -> None:
         """

@@ -169,7 +169,7 @@ class QueryFlushService(Service):
         The buffer fills faster than it is looked at.
         """
         self._gather()
-        self.deliveries.deliver()
+        self.deliveries.look()
 
     def _tick(self) -> None:
         """

@@ -23,7 +23,7 @@ from tests.support.storecontract import StoreContract, StoreFixture, sampleBlock
 
 if TYPE_CHECKING or not MISSING:
     from dnsguard.querystore.clickhouse import ClickHouseStore
-    from dnsguard.querystore.clickhousesql import Tables
+    from dnsguard.querystore.clickhousetables import Tables
     from dnsguard.querystore.endpoints import Credentials, Endpoints
 
 databases = (f"test{number}" for number in count())

@@ -32,7 +32,7 @@ from tests.support.events import eventOf
 
 if TYPE_CHECKING or not MISSING:
     from dnsguard.querystore.clickhouse import ClickHouseStore
-    from dnsguard.querystore.clickhousesql import Tables
+    from dnsguard.querystore.clickhousetables import Tables
     from dnsguard.querystore.endpoints import Credentials, Endpoints
 
 INTERVAL = 0.05

@@ -5,6 +5,9 @@ Tests for L{dnsguard.querystore.block}.
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,6 +32,37 @@ class BlockTests(SynchronousTestCase):
             (block.id, block.instance, list(block.tuples())),
         )
         self.assertEqual(len(again), 11)
+
+    def test_earlierVersion(self) -> None:
+        """
+        A block as earlier programs left it in the spool can be read: its rows aren't
+        packed.
+        """
+        block = sampleBlock()
+        fragments = [*block.clients, *block.facts]
+        body = b"".join(
+            (
+                b"one",
+                struct.pack(f"={len(fragments)}H", *map(len, fragments)),
+                *fragments,
+                block.rows,
+            )
+        )
+        numbers = len(block), len(block.clients), len(block.facts), 3, len(body)
+        octets = struct.pack("=4sH16sIIIHI", b"DGQB", 1, block.id, *numbers) + body
+        again = Block.decode(octets + struct.pack("=I", zlib.crc32(octets)))
+        self.assertEqual((again.id, list(again.tuples())), (block.id, list(block.tuples())))
+
+    def test_wrongNumber(self) -> None:
+        """
+        A block with a checksum that is right, and another number of rows than it
+        says, is recognized.
+        """
+        octets = bytearray(sampleBlock().encode()[:-4])
+        for count in (0, 10, 12, 2**32 - 1):
+            struct.pack_into("=I", octets, 22, count)
+            whole = bytes(octets) + struct.pack("=I", zlib.crc32(octets))
+            self.assertRaises(BrokenBlock, Block.decode, whole)
 
     def test_newest(self) -> None:
         """

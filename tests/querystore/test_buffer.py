@@ -443,9 +443,9 @@ class QueryRecorderTests(SynchronousTestCase):
 
     def test_pressure(self) -> None:
         """
-        A batch that leaves the buffer a quarter full calls for emptying.
+        A batch that leaves the buffer half full calls for emptying.
         """
-        recorder = QueryRecorder(16, Exclusion(), Anonymizer())
+        recorder = QueryRecorder(12, Exclusion(), Anonymizer())
         calls: list[int] = []
         recorder.pressed = lambda: calls.append(recorder.buffer.used)
         batch = FakeReplayBatch({1: entryFor()})

@@ -101,6 +101,17 @@ class DuckDBFaultTests(StoreFixture, TestCase):
         if hasattr(os, "SCHED_BATCH"):
             self.assertEqual(os.sched_getscheduler(number), os.SCHED_BATCH)
 
+    async def test_starved(self) -> None:
+        """
+        The process says whether it waits for a core; as long as there is none it
+        isn't started for that.
+        """
+        self.assertIs(await self.store.isStarved(), False)
+        self.assertEqual(self.store.restarts, 0)
+        self.assertIsNone(self.store._process)
+        await self.store.start()
+        self.assertIsInstance(await self.store.isStarved(), bool)
+
     async def test_killed(self) -> None:
         """
         What was under way fails, what was stored stays, and the process is

@@ -6,6 +6,8 @@ Tests for L{dnsguard.querystore.duckfile} and L{dnsguard.querystore.duckworker}.
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -26,8 +28,9 @@ MISSING = not all(map(find_spec, ("duckdb", "numpy")))
 if TYPE_CHECKING or not MISSING:
     import duckdb
 
+    from dnsguard.querystore import duckworker
     from dnsguard.querystore.duckfile import DuckFile
-    from dnsguard.querystore.duckworker import Worker, serve
+    from dnsguard.querystore.duckworker import Worker, coreTime, serve
 
 
 class DuckFileTestCase(SynchronousTestCase):
@@ -216,15 +219,21 @@ class WorkerTests(DuckFileTestCase):
     What frames ask for.
     """
 
-    def ask(self, *frames: bytes) -> list[dict[str, Any]]:
+    def ask(
+        self, *frames: bytes, times: Sequence[tuple[float, float]] = ()
+    ) -> list[dict[str, Any]]:
         """
         Serve some frames and give the replies.
+
+        @param times: For how long it has run and waited for a core, each time that
+            is looked at.
         """
+        clock = iter(times)
         sink = BytesIO()
         with tempfile.TemporaryFile() as source:
             source.write(b"".join(frames))
             source.seek(0)
-            serve(Worker(self.open()), source.fileno(), sink)
+            serve(Worker(self.open(), lambda: next(clock, (0.0, 0.0))), source.fileno(), sink)
         return [fields for fields, _ in FrameReader().feed(sink.getvalue())]
 
     def test_operations(self) -> None:
@@ -243,6 +252,63 @@ class WorkerTests(DuckFileTestCase):
         self.assertEqual([reply["id"] for reply in replies], [1, 2, 3, 4, 5, 6])
         self.assertEqual([reply["result"] for reply in replies[:5]], [11, 0, [[[2]]], None, None])
         self.assertEqual(replies[5]["result"]["stored_rows"], 0)
+
+    def starved(self, *times: tuple[float, float]) -> list[bool]:
+        """
+        Ask it whether it is starved.
+
+        @param times: For how long it has run and waited at the beginning, and at each
+            question before and after its trial.
+        """
+        questions = [frame({"id": number, "op": "starved"}) for number in range(len(times) // 2)]
+        return [reply["result"] for reply in self.ask(*questions, times=times)]
+
+    def test_starvedBefore(self) -> None:
+        """
+        It is starved if it has waited for a core much longer than it ran since it was
+        last asked, and not just for a moment.
+        """
+        for ran, waited, expected in (
+            (0.0, 0.019, False),
+            (0.0, 0.03, True),
+            (0.1, 0.29, False),
+            (0.1, 0.31, True),
+        ):
+            then = (1.0 + ran, 5.0 + waited)
+            after = (then[0] + 0.002, then[1])
+            self.assertEqual(
+                self.starved((1.0, 5.0), then, after, after, after), [expected, False]
+            )
+
+    def test_starvedNow(self) -> None:
+        """
+        It is starved if it has to wait for a core much longer than a little work takes.
+        """
+        for waited, expected in ((0.005, False), (0.007, True)):
+            self.assertEqual(
+                self.starved((1.0, 5.0), (1.0, 5.0), (1.002, 5.0 + waited)), [expected]
+            )
+
+    def test_work(self) -> None:
+        """
+        The little work is some, and its time is that of a core.
+        """
+        began = time.thread_time()
+        duckworker._work()
+        self.assertGreaterEqual(time.thread_time() - began, duckworker.TRIAL)
+
+    def test_coreTime(self) -> None:
+        """
+        What the system counts are nanoseconds; where it counts nothing, nobody has
+        waited.
+        """
+        path = Path(self.mktemp())
+        self.assertEqual(coreTime(path), (0.0, 0.0))
+        path.write_text("5000000 2500000000 17\n")
+        self.assertEqual(coreTime(path), (0.005, 2.5))
+        for text in ("", "17", "a b c"):
+            path.write_text(text)
+            self.assertEqual(coreTime(path), (0.0, 0.0))
 
     def test_errors(self) -> None:
         """

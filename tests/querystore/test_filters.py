@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.errors import StoreError
 from dnsguard.querystore import clickhousesql, ducksql
-from dnsguard.querystore.clickhousesql import Tables
+from dnsguard.querystore.clickhousetables import Tables
 from dnsguard.querystore.filters import BadFilter, QueryFilter
 from dnsguard.querystore.questions import (
     SORTABLE,

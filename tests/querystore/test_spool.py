@@ -100,6 +100,17 @@ class SpoolTests(SynchronousTestCase):
         spool.remove(self.first(spool)[0])
         spool.add(sampleBlock())
 
+    def test_halfFull(self) -> None:
+        """
+        It says when it holds half of what it may.
+        """
+        self.spool.add(sampleBlock())
+        for share, expected in ((1.9, True), (2.1, False)):
+            spool = Spool(self.directory, int(self.spool.octets * share))
+            self.assertFalse(spool.isHalfFull)
+            spool.open()
+            self.assertIs(spool.isHalfFull, expected)
+
     def test_halfWritten(self) -> None:
         """
         What a crash left half written is swept up, and strangers' files stay.

@@ -21,7 +21,7 @@ from dnsguard.errors import StoreError
 from dnsguard.interfaces import IQueryObserver, IQueryStore
 from dnsguard.observers.anonymize import Anonymizer
 from dnsguard.observers.exclusion import Exclusion
-from dnsguard.querystore import delivery
+from dnsguard.querystore import delivery, pace
 from dnsguard.querystore.block import Block
 from dnsguard.querystore.filters import EVERYTHING
 from dnsguard.querystore.questions import Question
@@ -47,7 +47,14 @@ class FakeStore:
         self.stored: list[Block] = []
         self.waiting: list[tuple[Block, Deferred[None]]] = []
         self.rounds = 0
-        self.closed = False
+        self.closed = self.starved = False
+        self.owed: Deferred[bool] | None = None
+
+    def isStarved(self) -> Deferred[bool]:
+        """
+        Say as told, or nothing yet.
+        """
+        return succeed(self.starved) if self.owed is None else self.owed
 
     def start(self) -> Deferred[None]:
         """
@@ -229,6 +236,7 @@ class QueryFlushTests(SynchronousTestCase):
         Rows of other processes are delivered and shown with those of this one,
         as long as they have room; once the service has stopped none are taken.
         """
+        self.begin(None)
         watcher = self.tail.watch(EVERYTHING)
         assert watcher is not None
         others = QueryRecorder(50, Exclusion(), Anonymizer())
@@ -375,6 +383,103 @@ class QueryFlushTests(SynchronousTestCase):
         self.expect(5)
         self.expectSum()
         self.assertEqual(self.service.counters()["spooled_rows"], 0)
+
+    def test_starvedStore(self) -> None:
+        """
+        While the store waits for a core, rows are written to the spool at once and
+        nobody complains; once it has time they arrive in their order.
+        """
+        self.patch(pace, "MANY", 5)
+        self.store.starved = True
+        with capturedLogs() as log:
+            self.record(20)
+            self.recorder.pressed()
+            for number in range(2, 30):
+                self.record(20)
+                self.recorder.pressed()
+                self.assertEqual(self.service.counters()["spooled_rows"], 20 * number)
+                self.expectSum()
+                self.pass_(1)
+        self.assertEqual(self.complaints(log), [])
+        self.expect(0)
+        numbers = self.service.counters()
+        self.assertEqual((numbers["failed_deliveries"], numbers["dropped_events"]), (0, 0))
+        self.assertGreater(numbers["store_rests"], 2)
+        self.assertLess(numbers["store_rests"], 5)
+        self.store.starved = False
+        self.pass_(16)
+        self.expect(580)
+        self.expectSum()
+
+    def test_starvedStoreAndAFullSpool(self) -> None:
+        """
+        A store that waits for a core is given rows all the same before the spool is
+        full: none is lost.
+        """
+        self.patch(pace, "MANY", 5)
+        self.begin(Path(self.mktemp()), maxOctets=4000)
+        self.store.starved = True
+        for _ in range(60):
+            self.record(20)
+            self.recorder.pressed()
+            self.pass_(1)
+            self.expectSum()
+        numbers = self.service.counters()
+        self.assertEqual(numbers["dropped_events"], 0)
+        self.assertGreater(numbers["delivered_rows"], 500)
+        self.assertGreater(numbers["store_rests"], 0)
+
+    def test_storeOwesWord(self) -> None:
+        """
+        While the store doesn't say whether it waits for a core rows are on disk, and
+        after ten seconds that is told of.
+        """
+        self.patch(pace, "MANY", 5)
+        owed: Deferred[bool] = Deferred()
+        self.store.owed = owed
+        self.record(6)
+        with capturedLogs() as log:
+            self.pass_(4)
+            self.assertEqual(self.service.counters()["spooled_rows"], 6)
+            self.expectSum()
+            self.pass_(10)
+        [complaint] = self.complaints(log)
+        self.assertIn("hasn't answered for 10 s", complaint)
+        self.store.owed = None
+        owed.callback(False)
+        self.expect(6)
+        self.expectSum()
+
+    def test_stopWithAStarvedStore(self) -> None:
+        """
+        Stopping delivers what there is, though the store waits for a core.
+        """
+        self.patch(pace, "MANY", 5)
+        self.store.starved = True
+        self.record(20)
+        self.pass_(2)
+        self.expect(0)
+        self.successResultOf(self.service.stopService())
+        self.expect(20)
+
+    def test_blocksPileUp(self) -> None:
+        """
+        Blocks that come faster than the store takes one are on disk before there is
+        no room for more: none is lost, and all arrive in their order.
+        """
+        self.store.mode = "wait"
+        for _ in range(20):
+            self.record(25)
+            self.recorder.pressed()
+        numbers = self.service.counters()
+        self.assertEqual(numbers["dropped_events"], 0)
+        self.assertGreaterEqual(numbers["spooled_rows"], 450)
+        self.expectSum()
+        self.store.mode = "take"
+        self.store.release()
+        self.pass_(5)
+        self.expect(500)
+        self.expectSum()
 
     def test_diskStandsStill(self) -> None:
         """
@@ -636,7 +741,9 @@ class QueryFlushTests(SynchronousTestCase):
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(["take", "refuse", "take but fail", "wait", "crash", "release"]),
+                st.sampled_from(
+                    ["take", "refuse", "take but fail", "wait", "crash", "release", "starve"]
+                ),
                 st.integers(0, 60),
                 st.integers(0, 7),
             ),
@@ -648,6 +755,7 @@ class QueryFlushTests(SynchronousTestCase):
         Whatever the store does, rows are stored once and in order, or counted;
         a crash costs only what wasn't on disk.
         """
+        self.patch(pace, "MANY", 20)
         self.begin(Path(self.mktemp()))
         crashed = False
         for mode, count, seconds in story:
@@ -659,12 +767,16 @@ class QueryFlushTests(SynchronousTestCase):
                 crashed = True
             elif mode == "release":
                 self.store.release()
+                self.store.starved = False
+            elif mode == "starve":
+                self.store.starved = True
             else:
                 self.store.mode = mode
             self.record(count)
             self.pass_(seconds)
             self.expectSum()
         self.store.mode = "take"
+        self.store.starved = False
         self.store.release()
         self.pass_(120)
         self.expectSum()

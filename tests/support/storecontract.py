@@ -181,6 +181,12 @@ class StoreContract(StoreFixture):
         await self.store.start()
         self.assertEqual(await self.total(), 0)
 
+    async def test_starved(self) -> None:
+        """
+        It says whether it waits for the CPU of this machine.
+        """
+        self.assertIn(await self.store.isStarved(), (True, False))
+
     async def test_rowsComeBackWhole(self) -> None:
         """
         All columns of a row come back as they went in.

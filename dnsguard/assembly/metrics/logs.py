@@ -147,8 +147,15 @@ LOGS = (
     ),
     Metric.counter(
         "dnsguard_querystore_failed_deliveries_total",
-        "Deliveries to the store that failed.",
+        "Deliveries to the store that failed, and blocks that the main process didn't take"
+        " of another one.",
         _store("failed_deliveries"),
+    ),
+    Metric.counter(
+        "dnsguard_querystore_rests_total",
+        "Times that rows were left in the spool for a while, as storing them would have taken"
+        " the CPU from answers.",
+        _store("store_rests"),
     ),
     Metric.counter(
         "dnsguard_reloads_total",
