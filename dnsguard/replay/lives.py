@@ -90,7 +90,9 @@ class Lives:
                 entry = self._unasked.popleft()
             else:
                 return True
-            if entry.until != self._coming and now < entry.expires and judge(entry.facts):
+            # Neither dead, nor found to hold already.
+            held = self.current <= entry.until != self._coming
+            if held and now < entry.expires and judge(entry.facts):
                 entry.until = self._coming
                 self._ratified += 1
         return not self._waiting and not self._unasked
