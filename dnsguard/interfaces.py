@@ -460,8 +460,9 @@ class IReplayStore(Interface):
         stored from now on is judged at once. Ends with the next policy, or when
         everything is forgotten.
 
-        @param judge: Is given an entry's facts; says whether the entry holds
-            for that policy as well. Neither raises nor touches the store.
+        @param judge: Is given an entry's facts; gives those that it has under
+            that policy, the same ones as a rule, or L{None} if it doesn't hold for
+            it. Neither raises nor touches the store.
         """
 
     def carryOn(most, now):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import attrs
 
+from dnsguard.policy.decision import Attribution, Decision
 from dnsguard.policy.sameness import isSame
 from dnsguard.policy.snapshot import Policy
 from dnsguard.policy.view import Rules, View
@@ -43,21 +44,40 @@ class Likeness:
         isWhole = len(before.views) == len(after.views) and all(view is True for view in views)
         return cls(views, isWhole)
 
-    def holds(self, number: int | None, qname: bytes, type: int) -> bool:
+    def holds(
+        self, number: int | None, qname: bytes, type: int, why: Attribution | None
+    ) -> tuple[bool, Attribution | None]:
         """
-        Is what is said of a name the same, and for the same reason?
+        Is what is said of a name the same, and for the same reason? An entry of a
+        list may have moved to another line.
 
         @param number: The number of the view.
         @param qname: The name, lower-cased, in wire form.
         @param type: The type asked for.
+        @param why: The rule that decided before, if one did.
+        @return: That, and the rule that decides after.
         """
         if number is None or not 0 <= number < len(self.views):
-            return False
+            return False, None
         view = self.views[number]
         if view is True or view is False:
-            return view
+            return view, why
         before, after = view
-        return before.decide(qname, type) == after.decide(qname, type)
+        one, other = before.decide(qname, type), after.decide(qname, type)
+        if one == other:
+            return True, why
+        if one is None or other is None or not _isMoved(one, other):
+            return False, None
+        # Something else may have decided before the rules were asked.
+        return True, other.attribution if why == one.attribution else why
+
+
+def _isMoved(one: Decision, other: Decision) -> bool:
+    """
+    Is it the same entry of the same list, in another line? No reply tells which.
+    """
+    line = other.attribution.line
+    return one._replace(attribution=one.attribution._replace(line=line)) == other
 
 
 def _compared(before: View, after: View) -> bool | tuple[Rules, Rules]:

@@ -265,7 +265,9 @@ cdef class CompiledReplayStore:
         ):
             dg_sealKey(&request, view)
             if self.judge is not None:
-                self.table.coming = self.reserved if self.judge(facts) else 0
+                later = self.judge(facts)
+                self.table.coming = 0 if later is None else self.reserved
+                facts = facts if later is None else later
             number = dg_remember(
                 self.table, &request, octets, <const uint8_t *>PyBytes_AS_STRING(reply),
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
@@ -298,6 +300,7 @@ cdef class CompiledReplayStore:
         cdef int64_t at = <int64_t>(now * 1e9)
         cdef uint64_t slots = WALKED_AT_ONCE
         cdef dg_entry *entry
+        cdef void **place
         if self.judge is None:
             return True
         for _ in range(most):
@@ -305,9 +308,17 @@ cdef class CompiledReplayStore:
             if entry == NULL:
                 break
             # Whatever a judge does, it doesn't touch the store.
-            if self.judge(<object>dg_factsOf(self.table, entry.link.number)[0]):
-                dg_ratify(entry, self.reserved)
-                self.ratified += 1
+            place = dg_factsOf(self.table, entry.link.number)
+            facts = <object>place[0]
+            later = self.judge(facts)
+            if later is None:
+                continue
+            if later is not facts:
+                Py_INCREF(later)
+                place[0] = <void *>later
+                Py_XDECREF(<PyObject *>facts)
+            dg_ratify(entry, self.reserved)
+            self.ratified += 1
         return self.walk == dg_walkEnd(self.table)
 
     def adopt(self, policy, kept=Kept.NOTHING):

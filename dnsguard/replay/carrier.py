@@ -24,7 +24,7 @@ from dnsguard.interfaces import IPolicies, IReplayStore
 from dnsguard.policy.likeness import Likeness
 from dnsguard.policy.snapshot import Policy
 from dnsguard.replay.entry import ReplayedAnswer
-from dnsguard.replay.lives import Kept
+from dnsguard.replay.lives import Judge, Kept
 
 __all__ = ["MOST_SECONDS", "ReplyCarrier"]
 
@@ -129,19 +129,23 @@ class ReplyCarrier:
                 break
         return False
 
-    def _judge(self, likeness: Likeness) -> Callable[[ReplayedAnswer], bool]:
+    def _judge(self, likeness: Likeness) -> Judge:
         """
         Make what says whether a reply stays as it is.
         """
         holds = likeness.holds
 
-        def judge(facts: ReplayedAnswer) -> bool:
+        def judge(facts: ReplayedAnswer) -> ReplayedAnswer | None:
+            why = facts.attribution
             try:
-                return holds(facts.viewNumber, facts.qname, facts.type)
+                same, later = holds(facts.viewNumber, facts.qname, facts.type, why)
             except Exception:
                 # Rules that break do so again when the name is asked for.
                 self.failures += 1
-                return False
+                return None
+            if not same:
+                return None
+            return facts if later is why or later is None else facts.attributedTo(later)
 
         return judge
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge", "Kept", "Lives"]
 
-Judge = Callable[["ReplayedAnswer"], bool]
-"""Does a policy leave the reply with these facts as it is? Touches no store."""
+Judge = Callable[["ReplayedAnswer"], "ReplayedAnswer | None"]
+"""
+Gives the facts that a reply has under a policy which leaves it as it is, the same
+ones as a rule; L{None}: it doesn't. Touches no store.
+"""
 
 
 class Kept(enum.Enum):
@@ -92,19 +95,23 @@ class Lives:
                 return True
             # Neither dead, nor found to hold already.
             held = self.current <= entry.until != self._coming
-            if held and now < entry.expires and judge(entry.facts):
-                entry.until = self._coming
-                self._ratified += 1
+            if held and now < entry.expires:
+                facts = judge(entry.facts)
+                if facts is not None:
+                    entry.facts = facts
+                    entry.until = self._coming
+                    self._ratified += 1
         return not self._waiting and not self._unasked
 
-    def of(self, facts: ReplayedAnswer) -> int:
+    def of(self, facts: ReplayedAnswer) -> tuple[ReplayedAnswer, int]:
         """
-        Say for how long something made now holds.
+        Say for how long something made now holds, and with which facts.
         """
-        if self._judge is None or not self._judge(facts):
-            return self.current
+        later = None if self._judge is None else self._judge(facts)
+        if later is None:
+            return facts, self.current
         self._ratified += 1
-        return self._coming
+        return later, self._coming
 
     def turn(self, kept: Kept, held: int) -> bool:
         """

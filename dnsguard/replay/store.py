@@ -259,7 +259,7 @@ class PythonReplayStore(HeldReplies):
         exact = self._exact.setdefault(facts.viewNumber, {})
         qname = request.question[:-4]
         expires = now + min(seconds, LONGEST)
-        until = self._lives.of(facts)
+        facts, until = self._lives.of(facts)
         entry = KeptReply(key, qname, self._number, reply, facts, now, expires, exact, until)
         self._hold(entry)
         self._alias(entry, datagram[2:12] + qname + datagram[12 + len(qname) :])

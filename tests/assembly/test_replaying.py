@@ -436,7 +436,7 @@ def _number(self: PythonReplayStore, policy: Any, kept: Kept = Kept.NOTHING) -> 
 
 
 def _easily(self: PythonReplayStore, judge: Any) -> None:
-    PythonReplayStore.beginCarrying(self, lambda facts: True)
+    PythonReplayStore.beginCarrying(self, lambda facts: facts)
 
 
 def _always(self: PythonReplayStore, policy: Any, kept: Kept = Kept.NOTHING) -> None:

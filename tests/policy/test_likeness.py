@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dnsguard.policy.blockedresponse import BlockedResponse
 from dnsguard.policy.build import FamilyTimeSpec, GroupSpec, PolicySpec, RulesSpec, build
 from dnsguard.policy.clients import ClientSpec
+from dnsguard.policy.decision import Decision, RuleKind
 from dnsguard.policy.domainset import DomainSet
 from dnsguard.policy.likeness import Likeness
 from dnsguard.policy.localrecords import RecordSpec
@@ -69,7 +70,8 @@ class LikenessTests(SynchronousTestCase):
         Check of which names what is said is the same.
         """
         found = {
-            name: likeness.holds(number, fromText(f"{name}.example"), _A) for name in expected
+            name: likeness.holds(number, fromText(f"{name}.example"), _A, None)[0]
+            for name in expected
         }
         self.assertEqual(found, expected)
 
@@ -82,7 +84,7 @@ class LikenessTests(SynchronousTestCase):
         self.assertHolds(likeness, 0, a=True, z=True)
         self.assertHolds(likeness, 3, a=False)
         self.assertHolds(likeness, -1, a=False)
-        self.assertFalse(likeness.holds(None, fromText("a.example"), _A))
+        self.assertEqual(likeness.holds(None, fromText("a.example"), _A, None), (False, None))
 
     def test_everythingElse(self) -> None:
         """
@@ -129,7 +131,7 @@ class LikenessTests(SynchronousTestCase):
         for one, other in [(make(), make(fewer)), (make(fewer), make())]:
             likeness = Likeness.of(one, other)
             self.assertEqual((likeness.views, likeness.isWhole), ((True, True), False))
-            self.assertFalse(likeness.holds(2, fromText("a.example"), _A))
+            self.assertEqual(likeness.holds(2, fromText("a.example"), _A, None), (False, None))
 
     def test_otherLists(self) -> None:
         """
@@ -140,8 +142,32 @@ class LikenessTests(SynchronousTestCase):
         for number in (0, 1):
             self.assertHolds(likeness, number, a=True, b=False, x=False, z=True, c=True)
         self.assertTrue(likeness.views[2])
-        moved = Likeness.of(make(), make(domains=lists("a.example", "b.example", line=2)))
-        self.assertHolds(moved, 0, a=False, b=False, z=True)
+
+    def test_movedInTheList(self) -> None:
+        """
+        What a list has in another line is the same, decided by that line from then
+        on; not so what another list has, or another entry.
+        """
+        name = fromText("sub.a.example")
+        first = make()
+        why = first.views[0].rules.decide(name, _A)
+        assert why is not None
+        for domains, line in [
+            (lists("a.example", "b.example", line=2), 2),
+            (lists("a.example"), 1),
+            (lists("a.example", "sub.a.example"), 0),
+            (lists("z.example"), 0),
+            (DomainSet.build([("more", [(fromText("a.example"), 1)])]), 0),
+        ]:
+            likeness = Likeness.of(first, make(domains=domains))
+            same, later = likeness.holds(0, name, _A, why.attribution)
+            self.assertEqual(same, line > 0)
+            self.assertEqual(later, why.attribution._replace(line=line) if line else None)
+            # Something before the rules had decided.
+            special = why.attribution._replace(source="special_names")
+            for before in (None, special):
+                expected = (True, before) if line else (False, None)
+                self.assertEqual(likeness.holds(0, name, _A, before), expected)
 
     def test_ownRules(self) -> None:
         """
@@ -230,7 +256,12 @@ class LikenessTests(SynchronousTestCase):
                     else "no view"
                     for policy in (before, after)
                 ]
-                if likeness.holds(number, name, _A):
+                why = said[0].attribution if isinstance(said[0], Decision) else None
+                same, later = likeness.holds(number, name, _A, why)
+                if same and why is not None and why.kind is RuleKind.LIST:
+                    moved = why._replace(line=said[1].attribution.line)
+                    self.assertEqual((said[1].attribution, later), (moved, moved))
+                elif same:
                     self.assertEqual(said[0], said[1])
                 else:
                     self.assertNotEqual(likeness.views[number : number + 1], (True,))

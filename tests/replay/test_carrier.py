@@ -21,7 +21,6 @@ from dnsguard.replay import carrier as module
 from dnsguard.replay.carrier import MOST_SECONDS, TURN_SECONDS, ReplyCarrier
 from dnsguard.replay.lives import Kept
 from dnsguard.replay.store import PythonReplayStore
-from dnsguard.wire.names import fromText
 from tests.support.replay import CLIENT, facts, reply, request
 
 WWW, ADS = request("www.example.org"), request("ads.example")
@@ -288,6 +287,25 @@ class ReplyCarrierTests(SynchronousTestCase):
         self.policies.publish(policy)
         self.assertEqual(self.found(WWW, ADS), [True, False])
 
+    def test_moved(self) -> None:
+        """
+        Replies to names that a list has in another line live on, and are recorded
+        with that one.
+        """
+        before, after = self.listing("ads.example"), self.listing("more.example ads.example")
+        self.policies.publish(before)
+        why, later = (policy.views[0].rules.decide(ADS[12:-4], 1) for policy in (before, after))
+        assert why is not None
+        assert later is not None
+        kept = facts(ADS, 0, self.store.generation).attributedTo(why.attribution)
+        self.store.remember(ADS, reply(ADS, 300), kept, 300.0, self.clock.seconds())
+        self.successResultOf(self.prepare(after))
+        self.policies.publish(after)
+        self.assertEqual(self.found(ADS), [True])
+        ((_, found),) = self.store.drain().entries.items()
+        self.assertEqual(found.attribution, later.attribution)
+        self.assertEqual(later.attribution.line, why.attribution.line + 1)
+
     def test_rulesBreak(self) -> None:
         """
         Rules that break on a name let its replies die, and nothing else happens.
@@ -313,14 +331,13 @@ class ReplyCarrierTests(SynchronousTestCase):
         self.policies.publish(policy)
         self.assertEqual((self.found(WWW), self.carrier.failures), ([False], 1))
 
-    def test_costsLittle(self) -> None:
+    def test_judge(self) -> None:
         """
-        A judge asks both policies about a name, and about its view alone.
+        A reply keeps its facts, or is none of the coming policy's.
         """
         likeness = Likeness.of(self.policies.current, self.listing("ads.example"))
         judge = self.carrier._judge(likeness)
-        self.assertTrue(judge(facts(WWW, 0)))
-        self.assertFalse(judge(facts(ADS, 0)))
-        self.assertFalse(judge(facts(WWW, 1)))
-        self.assertFalse(judge(facts(WWW, None)))
-        self.assertFalse(likeness.holds(0, fromText("ads.example"), 1))
+        kept = facts(WWW, 0)
+        self.assertIs(judge(kept), kept)
+        for other in (facts(ADS, 0), facts(WWW, 1), facts(WWW, None)):
+            self.assertIsNone(judge(other))

@@ -179,7 +179,9 @@ class DifferentialTests(SynchronousTestCase):
                 changes = value
                 for store in stores:
                     store.beginCarrying(
-                        lambda facts, changes=value: sortOf(facts.qname) not in changes
+                        lambda facts, changes=value: (
+                            None if sortOf(facts.qname) in changes else facts
+                        )
                     )
             elif kind == "carry":
                 assert isinstance(value, list)

@@ -11,6 +11,7 @@ import time
 from zope.interface.verify import verifyObject
 
 from dnsguard.interfaces import IReplayStore
+from dnsguard.policy.decision import Attribution, RuleKind
 from dnsguard.policy.view import View
 from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.replay.lives import Judge, Kept
@@ -28,8 +29,8 @@ def only(*names: str) -> Judge:
     """
     wire = {fromText(name) for name in names}
 
-    def judge(facts: ReplayedAnswer) -> bool:
-        return facts.qname in wire
+    def judge(facts: ReplayedAnswer) -> ReplayedAnswer | None:
+        return facts if facts.qname in wire else None
 
     return judge
 
@@ -216,7 +217,7 @@ class StoreCarryRules(StoreRules):
         store = self.makeStore()
         verdicts = [True, False]
         self.remember(store, WWW, 300)
-        store.beginCarrying(lambda facts: verdicts.pop(0))
+        store.beginCarrying(lambda facts: facts if verdicts.pop(0) else None)
         self.carryOver(store)
         self.remember(store, WWW, 200)
         store.adopt(FakePolicy(1), Kept.CARRIED)
@@ -235,9 +236,9 @@ class StoreCarryRules(StoreRules):
         self.found(store, *map(request, asked))
         seen: list[bytes] = []
 
-        def judge(facts: ReplayedAnswer) -> bool:
+        def judge(facts: ReplayedAnswer) -> ReplayedAnswer:
             seen.append(facts.qname)
-            return True
+            return facts
 
         store.beginCarrying(judge)
         while len(seen) < 80:
@@ -260,7 +261,7 @@ class StoreCarryRules(StoreRules):
         for number in range(300):
             self.remember(store, self.name(number), 300)
         seen: list[bytes] = []
-        store.beginCarrying(lambda facts: bool(seen.append(facts.qname)))
+        store.beginCarrying(lambda facts: seen.append(facts.qname))
         for _ in range(10_000):
             if store.carryOn(7, 100.0):
                 break
@@ -274,7 +275,7 @@ class StoreCarryRules(StoreRules):
         self.remember(store, WWW, 10)
         self.found(store, WWW)
         seen: list[object] = []
-        store.beginCarrying(lambda facts: not seen.append(facts))
+        store.beginCarrying(lambda facts: seen.append(facts) or facts)
         self.carryOver(store, 111.0)
         store.adopt(FakePolicy(1), Kept.CARRIED)
         self.assertEqual(seen, [])
@@ -294,6 +295,25 @@ class StoreCarryRules(StoreRules):
         batch = store.drain()
         ((number, times),) = batch.hits.items()
         self.assertEqual((batch.entries[number].qname, times), (fromText("www.example.org"), 2))
+
+    def test_otherFacts(self) -> None:
+        """
+        What is carried over with other facts is recorded with those, whether it
+        was there before or is stored meanwhile.
+        """
+        store = self.makeStore()
+        self.remember(store, WWW, 300)
+        self.assertIsNotNone(store.lookup(WWW, CLIENT, 100.0))
+        self.assertEqual([facts.attribution for facts in store.drain().entries.values()], [None])
+        why = Attribution(RuleKind.LIST, "ads", "example.org", 7, fromText("example.org"))
+        store.beginCarrying(lambda facts: facts.attributedTo(why))
+        self.carryOver(store)
+        self.remember(store, MAIL, 300)
+        store.adopt(FakePolicy(1), Kept.CARRIED)
+        for asked in (WWW, MAIL):
+            self.assertIsNotNone(store.lookup(asked, CLIENT, 100.0))
+        told = {(each.qname, each.attribution) for each in store.drain().entries.values()}
+        self.assertEqual(told, {(asked[12:-4], why) for asked in (WWW, MAIL)})
 
     def test_deadAreSwept(self) -> None:
         """
