@@ -118,6 +118,7 @@ cdef extern from "writer.h" nogil:
     dg_entry *dg_walkOn(dg_table *, uint64_t *, uint64_t *, int64_t, int64_t)
     uint64_t dg_walkEnd(const dg_table *)
     void dg_ratify(dg_entry *, int64_t)
+    uint64_t dg_renumber(dg_table *, dg_entry *)
 
 
 cdef class CompiledReplayStore:

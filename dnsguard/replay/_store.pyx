@@ -300,7 +300,7 @@ cdef class CompiledReplayStore:
         cdef int64_t at = <int64_t>(now * 1e9)
         cdef uint64_t slots = WALKED_AT_ONCE
         cdef dg_entry *entry
-        cdef void **place
+        cdef uint64_t number
         if self.judge is None:
             return True
         for _ in range(most):
@@ -308,15 +308,16 @@ cdef class CompiledReplayStore:
             if entry == NULL:
                 break
             # Whatever a judge does, it doesn't touch the store.
-            place = dg_factsOf(self.table, entry.link.number)
-            facts = <object>place[0]
+            facts = <object>dg_factsOf(self.table, entry.link.number)[0]
             later = self.judge(facts)
             if later is None:
                 continue
             if later is not facts:
+                number = dg_renumber(self.table, entry)
+                if not number:
+                    continue
                 Py_INCREF(later)
-                place[0] = <void *>later
-                Py_XDECREF(<PyObject *>facts)
+                dg_factsOf(self.table, number)[0] = <void *>later
             dg_ratify(entry, self.reserved)
             self.ratified += 1
         return self.walk == dg_walkEnd(self.table)

@@ -55,7 +55,11 @@ class Lives:
     @ivar ended: How many were there at the end of a life and weren't.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, change: Callable[[KeptReply, ReplayedAnswer], None]) -> None:
+        """
+        @param change: Gives an entry other facts, under another number.
+        """
+        self._change = change
         self.current = self.carried = self.ended = 0
         self._last = self._ratified = 0
         self._coming = 0
@@ -98,7 +102,8 @@ class Lives:
             if held and now < entry.expires:
                 facts = judge(entry.facts)
                 if facts is not None:
-                    entry.facts = facts
+                    if facts is not entry.facts:
+                        self._change(entry, facts)
                     entry.until = self._coming
                     self._ratified += 1
         return not self._waiting and not self._unasked

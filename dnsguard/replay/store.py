@@ -87,11 +87,12 @@ class PythonReplayStore(HeldReplies):
         self._map = ViewMap.of((), 0)
         self._number = 0
         self._places: dict[bytes, _Place] = {}
-        self._lives = Lives()
+        self._lives = Lives(self._change)
         self._log: list[bytes] = []
         self._touched: list[KeptReply] = []
         self._taken: list[bytes] = []
         self._takenFacts: dict[int, ReplayedAnswer] = {}
+        self._changed: dict[int, ReplayedAnswer] = {}
         self._drained = self._dropped = self._misses = 0
         self._stored = self._replaced = self._refused = 0
 
@@ -279,6 +280,15 @@ class PythonReplayStore(HeldReplies):
         """
         return self._lives.goOn(most, now)
 
+    def _change(self, entry: KeptReply, facts: ReplayedAnswer) -> None:
+        """
+        Give an entry other facts, and another number: what was recorded keeps its.
+        """
+        if entry.touched:
+            self._changed[entry.number] = entry.facts
+        self._number += 1
+        entry.number, entry.facts = self._number, facts
+
     def adopt(self, policy: Any, kept: Kept = Kept.NOTHING) -> None:
         """
         Turn to another policy. See L{IReplayStore.adopt}.
@@ -330,7 +340,8 @@ class PythonReplayStore(HeldReplies):
         """
         self._taken, self._log = self._log, []
         touched, self._touched = self._touched, []
-        self._takenFacts = {entry.number: entry.facts for entry in touched}
+        self._takenFacts = {entry.number: entry.facts for entry in touched} | self._changed
+        self._changed = {}
         for entry in touched:
             entry.touched = False
 

@@ -7,7 +7,8 @@
  * entry or none. What was taken away is retired under the current epoch and
  * freed only when each reader has announced a later epoch or rests
  * (dg_enter(), dg_leave()). Entries never change after they are published, but
- * for the `visited` mark and for `until`.
+ * for the `visited` mark, for `until` and, when they are carried over, for their
+ * number.
  *
  * An entry holds for the generation that it was made in and for the later ones
  * up to `until`. The writer raises that before it publishes the generation, so
@@ -184,6 +185,11 @@ static inline dg_entry *dg_find(dg_table *table, const dg_request *request, uint
     dg_entry *entry = dg_findIn(&table->buckets[first], hash, request);
     if (entry) return entry;
     return dg_findIn(&table->buckets[dg_other(table, first, hash)], hash, request);
+}
+
+/* The number that an entry is recorded by. */
+static inline uint64_t dg_numberOf(const dg_entry *entry) {
+    return DG_LOAD(&entry->link.number, RELAXED);
 }
 
 /* May this entry answer now? */

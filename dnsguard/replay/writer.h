@@ -326,6 +326,22 @@ static inline void dg_ratify(dg_entry *entry, int64_t coming) {
     DG_STORE(&entry->until, coming, RELAXED);
 }
 
+/* Give an entry another number, for which there are no facts yet: what is recorded
+ * of it from now on isn't what was recorded before. Its old number departs like that
+ * of an entry taken away. Returns the new one, or 0 without memory. */
+static inline uint64_t dg_renumber(dg_table *table, dg_entry *entry) {
+    dg_entry *before = calloc(1, sizeof *before);
+    uint64_t number = before ? dg_takeNumber(table) : 0;
+    if (!number) {
+        free(before);
+        return 0;
+    }
+    before->link.number = entry->link.number;
+    DG_STORE(&entry->link.number, number, RELAXED);
+    dg_retire(table, &before->link);
+    return number;
+}
+
 /* Let readers see other views, and with them another generation: all entries that
  * don't hold for it are dead at once, and sweeping frees them bit by bit. */
 static inline void dg_adopt(dg_table *table, dg_views *views) {

@@ -304,7 +304,6 @@ class StoreCarryRules(StoreRules):
         store = self.makeStore()
         self.remember(store, WWW, 300)
         self.assertIsNotNone(store.lookup(WWW, CLIENT, 100.0))
-        self.assertEqual([facts.attribution for facts in store.drain().entries.values()], [None])
         why = Attribution(RuleKind.LIST, "ads", "example.org", 7, fromText("example.org"))
         store.beginCarrying(lambda facts: facts.attributedTo(why))
         self.carryOver(store)
@@ -312,8 +311,19 @@ class StoreCarryRules(StoreRules):
         store.adopt(FakePolicy(1), Kept.CARRIED)
         for asked in (WWW, MAIL):
             self.assertIsNotNone(store.lookup(asked, CLIENT, 100.0))
-        told = {(each.qname, each.attribution) for each in store.drain().entries.values()}
-        self.assertEqual(told, {(asked[12:-4], why) for asked in (WWW, MAIL)})
+        batch = store.drain()
+        told = {
+            (facts.qname, facts.attribution): batch.hits[number]
+            for number, facts in batch.entries.items()
+        }
+        www, mail = WWW[12:-4], MAIL[12:-4]
+        # What was asked before is recorded as it was then.
+        self.assertEqual(told, {(www, None): 1, (www, why): 1, (mail, why): 1})
+        for _ in range(4):
+            store.drain()
+        self.assertIsNotNone(store.lookup(WWW, CLIENT, 100.0))
+        ((_, found),) = store.drain().entries.items()
+        self.assertEqual(found.attribution, why)
 
     def test_deadAreSwept(self) -> None:
         """
