@@ -28,7 +28,7 @@ from dnsguard.replay.lives import Judge, Kept
 
 __all__ = ["MOST_SECONDS", "ReplyCarrier"]
 
-MOST_SECONDS = 0.25
+MOST_SECONDS = 0.5
 """How long a policy is kept waiting; what hasn't been looked at by then dies."""
 
 TURN_SECONDS = 0.001
