@@ -32,7 +32,13 @@ MOST_SECONDS = 0.5
 """How long a policy is kept waiting; what hasn't been looked at by then dies."""
 
 TURN_SECONDS = 0.001
-"""How long replies are looked at before the reactor sees to others."""
+"""How long replies are looked at in one go."""
+
+PAUSE_SECONDS = 0.002
+"""
+How long there is then for everybody else: a listener's thread, too, when it has its
+core together with the reactor, waits for one that never rests.
+"""
 
 _AT_ONCE = 32
 """Replies looked at between two looks at the clock."""
@@ -108,7 +114,7 @@ class ReplyCarrier:
             if self._reactor.seconds() >= until:
                 self.late += 1
                 break
-            await deferLater(self._reactor, 0)
+            await deferLater(self._reactor, PAUSE_SECONDS)
             if self._policy is not before:
                 # There was another policy, and all is dead.
                 return

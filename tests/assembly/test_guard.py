@@ -120,7 +120,8 @@ class ReloadTests(Writing):
             self.adopted.append(kept)
             adopt(policy, kept)
 
-        self.guard.carrier._replay = _Noting(self.guard.replay, noting)
+        carrier: Any = self.guard.carrier
+        carrier._replay = _Noting(self.guard.replay, noting)
 
     def reload(self, **sections: Any) -> Kept:
         """

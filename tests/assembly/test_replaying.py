@@ -276,7 +276,7 @@ class Replaying(RuleBasedStateMachine):
         if self.coming is not None:
             (policy, preparing), self.coming = self.coming, None
             while not all(each.called for each in preparing):
-                self.server.clock.advance(0)
+                self.server.clock.advance(carrier.PAUSE_SECONDS)
             self.server.policies.publish(policy)
 
     @rule(number=st.sampled_from([0, 3]), fetched=st.booleans())

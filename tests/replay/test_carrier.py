@@ -18,7 +18,7 @@ from dnsguard.policy.likeness import Likeness
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.policy.view import NoRules
 from dnsguard.replay import carrier as module
-from dnsguard.replay.carrier import MOST_SECONDS, TURN_SECONDS, ReplyCarrier
+from dnsguard.replay.carrier import MOST_SECONDS, PAUSE_SECONDS, TURN_SECONDS, ReplyCarrier
 from dnsguard.replay.lives import Kept
 from dnsguard.replay.store import PythonReplayStore
 from tests.support.replay import CLIENT, facts, reply, request
@@ -202,7 +202,7 @@ class ReplyCarrierTests(SynchronousTestCase):
         preparing = self.prepare(self.listing("ads.example"))
         self.assertNoResult(preparing)
         self.assertTrue(1 <= len(self.store.judged) <= 4, self.store.judged)
-        self.clock.advance(0)
+        self.clock.advance(PAUSE_SECONDS)
         self.successResultOf(preparing)
         looks, turns = len(self.store.judged), self.clock.turns
         self.assertTrue(looks / 4 - 1 <= turns, (looks, turns))
@@ -222,7 +222,7 @@ class ReplyCarrierTests(SynchronousTestCase):
         policy = self.listing("ads.example")
         preparing = self.prepare(policy)
         while not preparing.called:
-            self.clock.advance(0)
+            self.clock.advance(PAUSE_SECONDS)
         self.successResultOf(preparing)
         took = self.clock.rightNow - began
         self.assertTrue(MOST_SECONDS <= took < MOST_SECONDS + 0.01, took)
@@ -245,7 +245,7 @@ class ReplyCarrierTests(SynchronousTestCase):
         self.policies.publish(self.policies.current.paused(1e9, 0.0))
         self.assertEqual(sum(self.found(*names)), 0)
         self.remember(*names)
-        self.clock.advance(0)
+        self.clock.advance(PAUSE_SECONDS)
         self.successResultOf(preparing)
         self.policies.publish(policy)
         self.assertEqual(sum(self.found(*names)), 0)
@@ -283,7 +283,7 @@ class ReplyCarrierTests(SynchronousTestCase):
         preparing = self.prepare(policy)
         self.remember(WWW, ADS)
         while not preparing.called:
-            self.clock.advance(0)
+            self.clock.advance(PAUSE_SECONDS)
         self.policies.publish(policy)
         self.assertEqual(self.found(WWW, ADS), [True, False])
 

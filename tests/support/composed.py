@@ -196,7 +196,8 @@ class ComposedServer:
         self.truth = TruthfulUpstream(self.clock)
         self._behind = _Behind(self.stores)
         self.carriers = [ReplyCarrier(store, policies, self.clock) for store in stores]
-        for each in (self._behind, *self.carriers):
+        followers: list[Any] = [self._behind, *self.carriers]
+        for each in followers:
             each.adopt(policies.current)
             policies.subscribe(each.adopt)
         group = Group.of(Strategy.FAILOVER, [self.truth.upstream])
