@@ -5,13 +5,15 @@
  *
  *     flood -p PORT [-a ADDRESS] [-n NAMES] [-t SECONDS] [-w WINDOW] [-s SOCKETS]
  *           [-e PERCENT] [-b PERCENT] [-u] [-m PERCENT] [-q RATE] [-r QUESTIONS]
- *           [-f FIRST] [-g]
+ *           [-f FIRST] [-g] [-i]
  *
  *     -n  so many different names, asked in turn        -e  with EDNS, in percent
  *     -u  each name once                                -b  blocked names, in percent
  *     -m  each name once, in percent of questions       -f  number of the first such name
  *     -r  a new socket, and source port, after so many questions
  *     -g  give the system questions of one length together
+ *     -i  print as well, for each tenth of a second in which questions were sent,
+ *         how many were answered and lost, and their p99 in microseconds
  *
  * It must cost less than what it measures. So names and right answers are worked
  * out before, and what is under way fits into the caches. A server that is faster
@@ -43,6 +45,7 @@
 #endif
 
 enum { BATCH = 64, SOCKETS = 512, ROOM = 1536, QUESTION = 96, NAME = 40, BUCKETS = 40000 };
+enum { PARTS = 1200, PART_BUCKETS = 801, PART_WIDTH = 50 };
 
 /* A name that is asked for again and again, and the right answer. */
 typedef struct {
@@ -80,7 +83,9 @@ static unsigned slots; /* questions of a socket that may be under way, a power o
 static struct sockaddr_in server;
 static unsigned long sent, answered, lost, wrong, turn, fresh;
 static unsigned long histogram[BUCKETS + 1]; /* of microseconds */
-static double waited;
+static double waited, began;
+/* By tenths of a second in which questions were sent. */
+static uint32_t (*parts)[PART_BUCKETS], partLost[PARTS];
 static struct rusage usage; /* of the load, without its end */
 
 static name *names(const char *kind, int count) {
@@ -162,6 +167,11 @@ static int isRight(const question *asked, const uint8_t *reply, size_t size) {
     return ntohl(address) == asked->address;
 }
 
+static int partOf(double moment) {
+    int part = (int)((moment - began) * 10);
+    return part < 0 ? 0 : part < PARTS ? part : PARTS - 1;
+}
+
 static void check(asker *who, const uint8_t *reply, size_t size, double now) {
     unsigned id;
     question *asked;
@@ -176,9 +186,14 @@ static void check(asker *who, const uint8_t *reply, size_t size, double now) {
     delay = (now - asked->sent) * 1e6;
     waited += delay;
     histogram[delay < BUCKETS ? (int)delay : BUCKETS]++;
-    asked->sent = 0;
     who->underWay--;
     answered++;
+    if (parts) {
+        int bucket = delay < PART_WIDTH * (PART_BUCKETS - 1) ? (int)delay / PART_WIDTH
+                                                              : PART_BUCKETS - 1;
+        parts[partOf(asked->sent)][bucket]++;
+    }
+    asked->sent = 0;
     if (!isRight(asked, reply, size)) wrong++;
 }
 
@@ -273,6 +288,7 @@ static void giveUp(double before) {
         for (unsigned slot = 0; slot < slots; slot++) {
             question *asked = &askers[i].questions[slot];
             if (asked->sent != 0 && asked->sent < before) {
+                if (parts) partLost[partOf(asked->sent)]++;
                 asked->sent = 0;
                 askers[i].underWay--;
                 lost++;
@@ -302,7 +318,8 @@ static double percentile(double share) {
 
 static void run(void) {
     struct pollfd polled[SOCKETS];
-    double began = load_now(), now = began, lastLook = began;
+    double now, lastLook;
+    now = lastLook = began = load_now();
     while ((now = load_now()) - began < options.seconds) {
         int busy = 0;
         for (int i = 0; i < options.sockets; i++) {
@@ -335,9 +352,23 @@ static void run(void) {
     giveUp(load_now() + 1);
 }
 
+/* Print what became of questions, by the tenth of a second in which they were sent. */
+static void printParts(void) {
+    int most = partOf(began + options.seconds);
+    printf("{\"began\": %.6f, \"parts\": [", began);
+    for (int part = 0; part <= most; part++) {
+        unsigned long all = 0, seen = 0;
+        int p99 = 0;
+        for (int i = 0; i < PART_BUCKETS; i++) all += parts[part][i];
+        while (all && p99 < PART_BUCKETS - 1 && (seen += parts[part][p99]) * 100 <= all * 99) p99++;
+        printf("%s[%lu, %u, %d]", part ? ", " : "", all, partLost[part], p99 * PART_WIDTH);
+    }
+    printf("]}\n");
+}
+
 int main(int count, char **arguments) {
     int option;
-    while ((option = getopt(count, arguments, "p:a:n:t:w:s:e:b:um:q:r:f:g")) != -1) switch (option) {
+    while ((option = getopt(count, arguments, "p:a:n:t:w:s:e:b:um:q:r:f:gi")) != -1) switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'a': options.address = optarg; break;
         case 'n': options.names = atoi(optarg); break;
@@ -351,6 +382,9 @@ int main(int count, char **arguments) {
         case 'q': options.rate = atof(optarg); break;
         case 'r': options.renew = atoi(optarg); break;
         case 'g': options.together = 1; break;
+        case 'i':
+            if (!(parts = calloc(PARTS, sizeof *parts))) return 1;
+            break;
         case 'f': options.first = strtoul(optarg, NULL, 10); break;
         default: return 2;
         }
@@ -381,5 +415,6 @@ int main(int count, char **arguments) {
            percentile(0.999),
            ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
             (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6) / options.seconds);
+    if (parts) printParts();
     return 0;
 }

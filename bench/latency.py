@@ -3,7 +3,7 @@
 How long an answer takes at half of what a server can do, quiet and disturbed.
 
 Usage: C{python bench/latency.py [--seconds 10] [--rounds 1] [--share 0.5]
-[--priority] [--source]}. Core 0 has the server and every process that it starts (the query
+[--priority] [--source] [--built]}. Core 0 has the server and every process that it starts (the query
 store's worker and the one that compiles lists among them), core 1 the load and
 the upstream. Each server is loaded with all it takes for three seconds, then with
 half of what it answered, for so many seconds: dnsguard with nothing else to do;
@@ -12,8 +12,8 @@ names come into force every three seconds, and rows are flushed each second;
 unbound with nothing else to do, and with C{unbound-control reload_keep_cache} each
 second, which reads its configuration again. Half of the queries have EDNS, and
 every answer is checked. dnsguard is what an installation gets: it is built into
-C{build/lib} first, which takes a minute or two; with C{--source} it is the source
-tree, built in place.
+C{build/lib} first, which takes a minute or two and is left out with C{--built};
+with C{--source} it is the source tree, built in place.
 """
 
 from __future__ import annotations
@@ -219,6 +219,15 @@ def tell(name: str, rate: float, found: dict[str, Any]) -> None:
     )
 
 
+def place(options: Any) -> Path:
+    """
+    Where the dnsguard is that is measured.
+    """
+    if options.source:
+        return HERE.parent
+    return HERE.parent / "build" / "lib" if options.built else installation()
+
+
 def main() -> None:
     """
     Measure both, and print a table.
@@ -229,8 +238,9 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of what a server can do")
     parser.add_argument("--priority", action="store_true", help="before other processes")
     parser.add_argument("--source", action="store_true", help="measure the tree, built in place")
+    parser.add_argument("--built", action="store_true", help="measure what was built before")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(HERE.parent if options.source else installation())
+    os.environ["PYTHONPATH"] = str(place(options))
     with tempfile.TemporaryDirectory(prefix="dnsguard-") as name:
         tools = Path(name)
         build(tools)

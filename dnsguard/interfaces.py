@@ -460,10 +460,37 @@ class IReplayStore(Interface):
         @param now: Seconds of the server's clock.
         """
 
-    def adopt(policy):
+    def beginCarrying(judge):
         """
-        Let all entries be dead that were made under another policy, and sort
-        clients into the views of this one. Subscribed to L{IPolicies}.
+        Begin to look which entries a policy to come leaves as they are. What is
+        stored from now on is judged at once. Ends with the next policy, or when
+        everything is forgotten.
+
+        @param judge: Is given an entry's facts; gives those that it has under
+            that policy, the same ones as a rule, or L{None} if it doesn't hold for
+            it. Neither raises nor touches the store.
+        """
+
+    def carryOn(most, now):
+        """
+        Judge some more of the entries, those first that were asked for.
+
+        @param most: How many at most.
+        @param now: Seconds of the server's clock.
+        @return: Have all been judged, or is there nothing to prepare for? Those
+            that haven't been don't hold for the policy to come.
+        """
+
+    def adopt(policy, kept=None):
+        """
+        Let all entries be dead that were made under another policy, but for
+        those that this one is known to leave as they are, and sort clients into
+        its views. Subscribed to L{IPolicies}, it lets none live.
+
+        @param kept: Which those are, a L{Kept<dnsguard.replay.lives.Kept>}; by
+            default C{NOTHING}. C{CARRIED} is as good as C{NOTHING} when
+            there was another policy, or everything was forgotten, since
+            L{beginCarrying}.
         """
 
     def forget(qname):

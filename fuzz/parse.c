@@ -97,6 +97,31 @@ static void checkStream(dg_table *table, dg_entry *entry, const uint8_t *message
     free(out);
 }
 
+/* Let another policy come, under which some entries live on: none, all, or every
+ * other one; or prepare for one that doesn't come. */
+static void changePolicy(dg_table *table, unsigned kind, int64_t now) {
+    dg_views *views = dg_copyViews(table->views);
+    int64_t coming = table->views->generation + 1;
+    uint64_t walk = 0, alive = 0, left = 0;
+    while (kind && walk < dg_walkEnd(table)) {
+        uint64_t slots = 7;
+        dg_entry *entry;
+        while ((entry = dg_walkOn(table, &walk, &slots, coming, now))) {
+            assert(!dg_isDead(table, entry, now));
+            if (kind == 2 && entry->hash & 1) continue;
+            dg_ratify(entry, coming);
+            alive++;
+        }
+    }
+    views->generation = kind == 3 ? coming + 1 : coming;
+    dg_adopt(table, views);
+    for (uint64_t i = 0; i < (table->mask + 1) * DG_WAYS; i++) {
+        dg_entry *entry = table->buckets[i / DG_WAYS].entries[i % DG_WAYS];
+        if (entry && !dg_isDead(table, entry, now)) left++;
+    }
+    assert(left == (kind == 3 ? 0 : alive));
+}
+
 static void step(dg_table *table, uint8_t action, const uint8_t *octets, size_t size,
                  int64_t *now) {
     uint8_t *message = malloc(size ? size : 1), reply[2 * DG_LIMIT_MAX];
@@ -134,11 +159,7 @@ static void step(dg_table *table, uint8_t action, const uint8_t *octets, size_t 
     }
     free(message);
     *now += (int64_t)(action & 0x30) << 25;
-    if ((action & 0x3e) == 0x3e) {
-        dg_views *views = dg_copyViews(table->views);
-        views->generation++;
-        dg_adopt(table, views);
-    }
+    if ((action & 0x3e) == 0x3e) changePolicy(table, action >> 6, *now);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

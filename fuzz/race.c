@@ -8,7 +8,11 @@
  *
  * The writer remembers, replaces, forgets, evicts, sweeps, changes policies and
  * drains; it fills what it frees with rubbish. Readers look up and check that
- * what they are given is whole and of the generation they entered with.
+ * what they are given is whole and what holds under the policy they entered with.
+ *
+ * Which policies change what follows from their number, so that readers know: some
+ * change all names, some are prepared for and never come, and the others change a
+ * quarter of the names, while the replies to the rest are carried over.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -19,7 +23,7 @@ enum { READERS = 3, NAMES = 600, RING_BITS = 12 };
 
 static dg_table *table;
 static int stop;
-static uint64_t failures;
+static uint64_t failures, carried;
 
 static void fail(const char *what) {
     __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);
@@ -51,6 +55,22 @@ static size_t makeReply(uint8_t *out, unsigned number, unsigned view, unsigned g
     return size;
 }
 
+/* Is there ever such a policy? */
+static int comes(int64_t generation) { return generation % 16 != 5; }
+
+/* Does it change all names? */
+static int changesAll(int64_t generation) { return generation % 8 == 0 || generation % 16 == 6; }
+
+static int changes(int64_t generation, unsigned number) {
+    return changesAll(generation) || generation % 4 == number % 4;
+}
+
+/* The policy that last changed what is said of a name. */
+static unsigned versionOf(unsigned number, int64_t generation) {
+    while (!comes(generation) || !changes(generation, number)) generation--;
+    return (unsigned)generation;
+}
+
 static uint64_t next(uint64_t *state) {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -59,7 +79,7 @@ static uint64_t next(uint64_t *state) {
 
 static void *readerLoop(void *given) {
     dg_reader *reader = given;
-    uint64_t state = (uint64_t)(uintptr_t)given | 1, lookups = 0;
+    uint64_t state = (uint64_t)(uintptr_t)given | 1, lookups = 0, older = 0;
     while (!DG_LOAD(&stop, RELAXED)) {
         dg_views *views;
         dg_enter(table, reader);
@@ -80,19 +100,22 @@ static void *readerLoop(void *given) {
             lookups++;
             if (!entry) continue;
             dg_replay(out, entry, message, &request, 5);
+            older += entry->generation < views->generation;
             for (size_t at = size; at < entry->replySize; at += 16) {
                 uint32_t value = dg_u32(out + at + 12);
                 if (value >> 20 != number) fail("answer of another name");
                 if ((value >> 18 & 3) != (unsigned)view) fail("answer of another view");
-                if ((value & 0x3ffff) != (views->generation & 0x3ffff)) fail("old answer");
+                if ((value & 0x3ffff) != (versionOf(number, views->generation) & 0x3ffff))
+                    fail("old answer");
             }
-            record.number = entry->link.number;
+            record.number = dg_numberOf(entry);
             record.size = entry->replySize;
             dg_note(&reader->ring, &record, 1);
         }
         dg_leave(reader);
         if (next(&state) % 64 == 0) sched_yield();
     }
+    __atomic_fetch_add(&carried, older, __ATOMIC_RELAXED);
     return (void *)(uintptr_t)lookups;
 }
 
@@ -103,6 +126,32 @@ static void publish(int64_t generation) {
     views->views4[1] = 1;
     views->generation = generation;
     dg_adopt(table, views);
+}
+
+/* Which name an entry is about. */
+static unsigned nameOf(dg_entry *entry) {
+    const uint8_t *key = dg_entryKey(entry);
+    unsigned number = 0;
+    for (int i = 0; i < 4; i++) number |= (unsigned)(key[1 + i] - 'a') << (4 * i);
+    return number;
+}
+
+/* Go on preparing for the next policy, and publish it when that is done. */
+static int64_t goOn(int64_t generation, uint64_t *walk) {
+    int64_t coming = generation + 1;
+    uint64_t slots = 40;
+    dg_entry *entry;
+    if (!changesAll(coming)) {
+        while ((entry = dg_walkOn(table, walk, &slots, coming, 5)))
+            if (!changes(coming, nameOf(entry))) {
+                if (coming % 3 == 0 && !dg_renumber(table, entry)) fail("no number");
+                dg_ratify(entry, coming);
+            }
+        if (*walk < dg_walkEnd(table)) return generation;
+    }
+    *walk = 0;
+    if (comes(coming)) publish(coming);
+    return coming;
 }
 
 static void release(void) {
@@ -124,6 +173,7 @@ int main(int count, char **arguments) {
     static dg_record records[1 << RING_BITS];
     pthread_t threads[READERS];
     uint64_t state = 88172645463325252ULL, lookups = 0, drained = 0, dropped = 0, writes = 0;
+    uint64_t walk = 0;
     int64_t generation = 1, end;
     dg_reader *readers[READERS];
     table = dg_newTable(400, 1 << 20, 1232, keys);
@@ -143,9 +193,10 @@ int main(int count, char **arguments) {
             if (next(&state) % 32 == 0)
                 dg_forgetName(table, request.key, size - DG_HEADER - 4);
             dg_sealKey(&request, view);
-            size = makeReply(reply, number, view, (unsigned)generation);
+            size = makeReply(reply, number, view, versionOf(number, generation));
+            table->coming = walk && !changes(generation + 1, number) ? generation + 1 : 0;
             dg_remember(table, &request, message, reply, size, 1000000000, 1);
-            if (next(&state) % 256 == 0) publish(++generation);
+            if (walk || next(&state) % 256 == 0) generation = goOn(generation, &walk);
             if (i % 32 == 0) dg_sweep(table, 16, 5), release();
         }
         for (int i = 0; i < READERS; i++)
@@ -160,8 +211,9 @@ int main(int count, char **arguments) {
         dropped += readers[i]->ring.dropped;
     }
     release();
-    printf("writes %lu policies %ld lookups %lu records %lu dropped %lu entries %lu failures %lu\n",
-           writes, (long)generation, lookups, drained, dropped, table->entries, failures);
+    printf("writes %lu policies %ld lookups %lu carried %lu records %lu dropped %lu entries %lu "
+           "failures %lu\n",
+           writes, (long)generation, lookups, carried, drained, dropped, table->entries, failures);
     dg_freeTable(table);
-    return failures != 0;
+    return failures || !carried;
 }

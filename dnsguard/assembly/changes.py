@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
@@ -27,7 +28,25 @@ from dnsguard.errors import ListenError
 if TYPE_CHECKING:
     from dnsguard.assembly.guard import Guard
 
-__all__ = ["Changes", "waiting"]
+__all__ = ["Changes", "sameAnswers", "waiting"]
+
+_NO_ANSWERS = frozenset({"requestLog", "logging", "control"})
+"""What no finished reply, and nothing that is kept with one, depends on."""
+
+_POLICY = frozenset(
+    {
+        "timezone",
+        "blocklists",
+        "safeSearch",
+        "response",
+        "clientIdentification",
+        "clientGroups",
+        "localRecords",
+        "hostsFiles",
+        "specialNames",
+    }
+)
+"""What makes the policy, and nothing besides: policies are compared as such."""
 
 
 class Changes:
@@ -77,7 +96,7 @@ class Changes:
         guard.blocklists.configure(**blocklistSettings(config))
         guard.config = config
         guard.wishes = Wishes()
-        guard.publish(policy)
+        await guard.publish(policy, carry=sameAnswers(before, config))
         for key in waiting(before, config):
             self.log.warn("{key} changes when dnsguard is started again", key=key)
         await guard.whenFollowed()
@@ -155,6 +174,20 @@ class Changes:
         guard.chain = guard.makeChain(config)
         guard.server.resolver = guard.chain.resolver
         guard.observers.announce()
+
+
+def sameAnswers(before: Config, after: Config) -> bool:
+    """
+    Is the policy all that answers, and what is kept with them, can differ by? All
+    other sections count, whatever in them has changed: C{query_store} too, for
+    finished replies have their rows ready.
+    """
+    sections = (field.name for field in attrs.fields(Config))
+    return all(
+        getattr(before, name) == getattr(after, name)
+        for name in sections
+        if name not in _NO_ANSWERS | _POLICY
+    )
 
 
 def waiting(used: Config, config: Config) -> list[str]:

@@ -16,13 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import (
-    Deferred,
-    DeferredLock,
-    gatherResults,
-    maybeDeferred,
-    succeed,
-)
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -53,6 +47,7 @@ from dnsguard.policy.problems import InvalidPolicy
 from dnsguard.policy.snapshot import Policies, Policy
 from dnsguard.processes.pool import HelperPool, Past
 from dnsguard.replay import pathInUse
+from dnsguard.replay.carrier import ReplyCarrier
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.counters import PastSockets
 from dnsguard.server.factory import GuardServerFactory
@@ -81,6 +76,7 @@ class Guard(MultiService):
     @ivar config: What is in force.
     @ivar policies: Where the current policy is.
     @ivar replay: The replay store.
+    @ivar carrier: Lets its replies live on under policies that leave them be.
     @ivar forwarder: The end of the chain.
     @ivar redis: The answers shared with other instances, if there are any.
     @ivar caches: What is cached, and all that keeps it fresh.
@@ -144,8 +140,9 @@ class Guard(MultiService):
         )
         self.redis = makeRedis(config, reactor, self._redisMissing, now)
         self.replay: IReplayStore = makeReplayStore(config)
-        self.replay.adopt(self.policies.current)
-        self.policies.subscribe(self.replay.adopt)
+        self.carrier = ReplyCarrier(self.replay, self.policies, reactor, self._inThread)
+        self.carrier.adopt(self.policies.current)
+        self.policies.subscribe(self.carrier.adopt)
         self.policies.subscribe(lambda policy: self.tellHelpers())
         self.caches = Caches(
             config, self.forwarder, reactor, now, replay=self.replay, store=self.store
@@ -338,13 +335,19 @@ class Guard(MultiService):
         """
         Make the policy anew, and put it into force.
         """
-        self.publish(await self.makePolicy(config, lists))
+        await self.publish(await self.makePolicy(config, lists))
         await self.whenFollowed()
 
-    def publish(self, policy: Policy) -> None:
+    async def publish(self, policy: Policy, carry: bool = True) -> None:
         """
-        Put a policy made anew into force, with the pauses there are.
+        Put a policy made anew into force, with the pauses there are then.
+
+        @param carry: Is it all that changes, so that finished replies which it
+            leaves as they are may live on?
         """
+        policy = policy.at(self.now(), self.policies.current.pauses)
+        if carry:
+            await self.carrier.prepare(policy)
         self.policies.publish(policy.at(self.now(), self.policies.current.pauses))
         self.rebuilds += 1
 

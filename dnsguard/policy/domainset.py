@@ -197,6 +197,13 @@ class DomainSet:
             compiled=self._tableClass is not PythonTable,
         )
 
+    def isSame(self, other: DomainSet) -> bool:
+        """
+        Are these the same lists of the same set in memory, or of the same file
+        as it was mapped once?
+        """
+        return self._buffer is other._buffer and self._selected == other._selected
+
     def verify(self, place: str = "set of names") -> None:
         """
         Read the whole set and compare its checksum. Waits for the disk: not

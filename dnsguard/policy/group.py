@@ -30,6 +30,7 @@ from itertools import product
 import attrs
 
 from dnsguard.policy.decision import Attribution, Decision
+from dnsguard.policy.sameness import isSame
 from dnsguard.policy.schedule import Schedule
 from dnsguard.policy.view import NO_RULES, Rules, View
 
@@ -118,6 +119,13 @@ class LayeredRules:
             if decision is not None:
                 return decision
         return None
+
+    def isSame(self, other: LayeredRules) -> bool:
+        """
+        Are the layers known to decide as the other's do?
+        """
+        ours, theirs = self._layers, other._layers
+        return len(ours) == len(theirs) and all(map(isSame, ours, theirs))
 
     def explain(self, qname: bytes, type: int) -> list[Attribution]:
         """

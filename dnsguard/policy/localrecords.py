@@ -167,6 +167,12 @@ class LocalRecords:
             node = self._node(name)
         return LocalAnswer(tuple(aliases), (), name)
 
+    def isSame(self, other: LocalRecords) -> bool:
+        """
+        Are these the same records?
+        """
+        return self._exact == other._exact and self._wildcards == other._wildcards
+
     def __contains__(self, qname: bytes) -> bool:
         return bool(self._node(qname))
 

@@ -20,6 +20,7 @@ from dnsguard.errors import PolicyError
 from dnsguard.policy.decision import Attribution, Decision, RuleKind
 from dnsguard.policy.domainset import DomainSet, Place
 from dnsguard.policy.listparser import Rejection, nameOf
+from dnsguard.policy.sameness import isSame
 from dnsguard.wire.names import parents, toText
 
 __all__ = ["MAX_PATTERN", "NameRules", "OwnRule", "RuleSet"]
@@ -106,6 +107,12 @@ class NameRules:
         if matcher is not None and patterns:
             matcher.Compile()
         return cls(domains, patterns, matcher if patterns else None), tuple(problems)
+
+    def isSame(self, other: NameRules) -> bool:
+        """
+        Are these the same rules, from the same places?
+        """
+        return self._domains == other._domains and self._patterns == other._patterns
 
     def __len__(self) -> int:
         """
@@ -282,6 +289,18 @@ class RuleSet:
                 self._listed(self.lists, place, qname) for place in self.lists.matches(qname)
             ]
         return found
+
+    def isSame(self, other: RuleSet) -> bool:
+        """
+        Do these decide as the others do?
+        """
+        return (
+            self.paused == other.paused
+            and self.familyTime.isSame(other.familyTime)
+            and self.allow.isSame(other.allow)
+            and self.deny.isSame(other.deny)
+            and isSame(self.lists, other.lists)
+        )
 
     def withPause(self, paused: bool) -> RuleSet:
         """

@@ -203,6 +203,12 @@ class SafeSearch:
         """
         return self._rewrites.get(qname)
 
+    def isSame(self, other: SafeSearch) -> bool:
+        """
+        Are the same names led to the same places?
+        """
+        return self._rewrites == other._rewrites
+
     def __len__(self) -> int:
         return len(self._rewrites)
 

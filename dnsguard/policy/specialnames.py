@@ -241,6 +241,12 @@ class SpecialNames:
                 return _answer(zone, qname, type)
         return None
 
+    def isSame(self, other: SpecialNames) -> bool:
+        """
+        Are these the same names, with the same to be said of each?
+        """
+        return self._zones == other._zones
+
 
 def _answer(zone: _Zone, qname: bytes, type: int) -> SpecialAnswer | None:
     """

@@ -15,7 +15,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from dnsguard.replay._store cimport CompiledReplayStore, dg_quit, dg_reader, dg_table
+from dnsguard.replay._store cimport (
+    CLOCK_MONOTONIC, CLOCK_REALTIME, CompiledReplayStore, dg_clock, dg_entry, dg_note, dg_quit,
+    dg_reader, dg_record, dg_replay, dg_request, dg_table,
+)
 
 __all__ = ["DatagramWorker"]
 
@@ -108,10 +111,10 @@ cdef class DatagramWorker:
     cdef dg_reader *reader
     cdef int socket
     cdef readonly int wakeFileno
-    cdef readonly uint64_t sent, unsent
+    cdef readonly uint64_t sent, unsent, recalled
 
     def __cinit__(
-        self, CompiledReplayStore store not None, int socket, bint wantsSource, missOctets=1 << 20
+        self, CompiledReplayStore store not None, int socket, bint wantsSource, missOctets=1 << 22
     ):
         """
         @param socket: The socket's number. It stays open until after L{close}.
@@ -194,7 +197,8 @@ cdef class DatagramWorker:
         Take requests that the store couldn't answer.
 
         @return: At most C{most} tuples: the request; its sender's packed
-            address; and what L{send} wants to know.
+            address; what L{send} wants to know; and when it came, in
+            nanoseconds since the epoch.
         """
         cdef dg_miss miss
         cdef const uint8_t *octets
@@ -207,10 +211,44 @@ cdef class DatagramWorker:
                 PyBytes_FromStringAndSize(<const char *>octets, miss.size),
                 packed(&miss.peer),
                 PyBytes_FromStringAndSize(<const char *>&miss.peer, sizeof(dg_peer)),
+                miss.arrived,
             ))
             dg_dropMiss(&self.worker.misses, &miss)
             most -= 1
         return taken
+
+    def recall(self, bytes request not None, bytes address not None, int64_t arrived):
+        """
+        Look once more whether the store can answer a request that L{misses} gave:
+        an equal one may have been answered while it waited.
+
+        @param arrived: When it came; the record of it says so.
+        @return: The reply, or L{None}.
+        """
+        cdef dg_table *table = self.store.table
+        cdef dg_record record
+        cdef dg_request read
+        cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(request)
+        cdef int64_t now = dg_clock(CLOCK_MONOTONIC) + table.clockOffset
+        cdef int64_t took
+        cdef dg_entry *entry = NULL
+        if len(address) == 4 or len(address) == 16:
+            entry = self.store.find(octets, len(request), address, now, &read, &record)
+        if entry == NULL:
+            return None
+        reply = PyBytes_FromStringAndSize(NULL, entry.replySize)
+        dg_replay(<uint8_t *>PyBytes_AS_STRING(reply), entry, octets, &read, now)
+        # 0 if somebody has set the clock meanwhile.
+        took = dg_clock(CLOCK_REALTIME) - arrived
+        record.took = <uint32_t>took if 0 <= took <= 0xFFFFFFFF else 0
+        record.arrived = arrived
+        record.number = entry.link.number
+        record.size = entry.replySize
+        record.transport = 0
+        dg_note(&self.store.reader.ring, &record, 1)
+        self.store.reader.hits += 1
+        self.recalled += 1
+        return reply
 
     def send(self, list replies):
         """
@@ -260,6 +298,7 @@ cdef class DatagramWorker:
         return {
             "received": self.worker.received,
             "replayed": self.worker.hits,
+            "recalled": self.recalled,
             "portless": self.worker.portless,
             "malformed": self.worker.malformed,
             "oversized": self.worker.oversized,

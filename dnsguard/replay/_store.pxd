@@ -82,6 +82,7 @@ cdef extern from "writer.h" nogil:
         uint64_t replaced
         uint64_t evicted
         uint64_t expired
+        int64_t coming
         dg_number *numbers
         uint32_t numbersUsed
         dg_reader readers[1]
@@ -114,6 +115,10 @@ cdef extern from "writer.h" nogil:
     uint64_t dg_remember(dg_table *, const dg_request *, const uint8_t *, const uint8_t *, size_t, int64_t, int64_t)
     void dg_forgetName(dg_table *, const uint8_t *, size_t)
     void dg_sweep(dg_table *, uint64_t, int64_t)
+    dg_entry *dg_walkOn(dg_table *, uint64_t *, uint64_t *, int64_t, int64_t)
+    uint64_t dg_walkEnd(const dg_table *)
+    void dg_ratify(dg_entry *, int64_t)
+    uint64_t dg_renumber(dg_table *, dg_entry *)
 
 
 cdef class CompiledReplayStore:
@@ -121,7 +126,9 @@ cdef class CompiledReplayStore:
     cdef dg_reader *reader
     cdef unsigned int ringBits
     cdef readonly object generation
-    cdef int64_t life
+    cdef int64_t lives, reserved
+    cdef object judge
+    cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks
     cdef list departed, leaving
     cdef bytearray drained
@@ -136,7 +143,7 @@ cdef class CompiledReplayStore:
     cdef bytes found(self, bytes datagram, bytes address, int64_t at, dg_record *record)
     cdef void setClock(self, int64_t now) noexcept
     cdef dg_views *sort(self, map)
-    cdef int publishViews(self, dg_views *views) except -1
+    cdef int publishViews(self, dg_views *views, kept) except -1
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef int letGo(self) except -1

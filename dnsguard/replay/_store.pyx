@@ -24,6 +24,7 @@ from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
 from dnsguard.replay.key import LIMIT_MAX
+from dnsguard.replay.lives import Kept
 from dnsguard.replay.views import ViewMap
 
 __all__ = ["CompiledReplayStore", "readReply", "readRequest", "siphash"]
@@ -32,6 +33,8 @@ cdef enum:
     SWEPT_BY_DRAIN = 4096
     SWEPT_WITH_EACH = 32
     LET_GO_BY_DRAIN = 4096
+    # Empty places cost a nanosecond or two, but a table may have a million.
+    WALKED_AT_ONCE = 16384
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)
@@ -291,6 +294,10 @@ cdef class CompiledReplayStore:
             and dg_readRequest(octets, len(datagram), self.table.fullLimit, &request)
         ):
             dg_sealKey(&request, view)
+            if self.judge is not None:
+                later = self.judge(facts)
+                self.table.coming = 0 if later is None else self.reserved
+                facts = facts if later is None else later
             number = dg_remember(
                 self.table, &request, octets, <const uint8_t *>PyBytes_AS_STRING(reply),
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
@@ -299,21 +306,62 @@ cdef class CompiledReplayStore:
             # Given back in letGo().
             Py_INCREF(facts)
             dg_factsOf(self.table, number)[0] = <void *>facts
+            self.ratified += self.table.coming != 0
             dg_sweep(self.table, SWEPT_WITH_EACH, at)
             self.reclaim()
         else:
             self.refused += 1
 
-    def adopt(self, policy):
+    def beginCarrying(self, judge):
+        """
+        Begin to carry entries over to a policy to come. See
+        L{dnsguard.interfaces.IReplayStore.beginCarrying}.
+        """
+        self.lives += 1
+        self.reserved = self.lives
+        self.judge = judge
+        self.walk = self.ratified = 0
+        self.table.coming = 0
+
+    def carryOn(self, int most, double now):
+        """
+        Judge some more entries. See L{dnsguard.interfaces.IReplayStore.carryOn}.
+        """
+        cdef int64_t at = <int64_t>(now * 1e9)
+        cdef uint64_t slots = WALKED_AT_ONCE
+        cdef dg_entry *entry
+        cdef uint64_t number
+        if self.judge is None:
+            return True
+        for _ in range(most):
+            entry = dg_walkOn(self.table, &self.walk, &slots, self.reserved, at)
+            if entry == NULL:
+                break
+            # Whatever a judge does, it doesn't touch the store.
+            facts = <object>dg_factsOf(self.table, entry.link.number)[0]
+            later = self.judge(facts)
+            if later is None:
+                continue
+            if later is not facts:
+                number = dg_renumber(self.table, entry)
+                if not number:
+                    continue
+                Py_INCREF(later)
+                dg_factsOf(self.table, number)[0] = <void *>later
+            dg_ratify(entry, self.reserved)
+            self.ratified += 1
+        return self.walk == dg_walkEnd(self.table)
+
+    def adopt(self, policy, kept=Kept.NOTHING):
         """
         Turn to another policy. See L{dnsguard.interfaces.IReplayStore.adopt}.
         """
         networks = (policy.defaultView.number, *policy.networks())
         if networks != self.networks:
-            self.publishViews(self.sort(ViewMap.of(networks[1:], networks[0])))
+            self.publishViews(self.sort(ViewMap.of(networks[1:], networks[0])), kept)
             self.networks = networks
         else:
-            self.publishViews(dg_copyViews(self.table.views))
+            self.publishViews(dg_copyViews(self.table.views), kept)
         self.generation = policy.generation
 
     cdef dg_views *sort(self, map):
@@ -335,15 +383,27 @@ cdef class CompiledReplayStore:
             views.views6[i] = number
         return views
 
-    cdef int publishViews(self, dg_views *views) except -1:
+    cdef int publishViews(self, dg_views *views, kept) except -1:
         """
-        Let readers see client ranges, under a new life of the table: every
-        entry of an earlier one is dead.
+        Let readers see client ranges, under a new life of the table, a number
+        that was never used: every entry that doesn't hold for it is dead.
         """
+        cdef uint64_t carried = 0
         if views == NULL:
             raise MemoryError
-        self.life += 1
-        views.generation = self.life
+        if kept is Kept.ALL:
+            views.generation = self.table.views.generation
+            carried = self.table.entries
+        elif kept is Kept.CARRIED and self.judge is not None:
+            views.generation = self.reserved
+            carried = min(self.ratified, self.table.entries)
+        else:
+            self.lives += 1
+            views.generation = self.lives
+        self.carried += carried
+        self.ended += self.table.entries - carried
+        self.judge = None
+        self.table.coming = 0
         dg_adopt(self.table, views)
         self.reclaim()
         return 0
@@ -354,7 +414,7 @@ cdef class CompiledReplayStore:
         L{dnsguard.interfaces.IReplayStore.forget}.
         """
         if qname is None:
-            self.publishViews(dg_copyViews(self.table.views))
+            self.publishViews(dg_copyViews(self.table.views), Kept.NOTHING)
             return
         name = <bytes?>qname
         dg_forgetName(self.table, <const uint8_t *>PyBytes_AS_STRING(name), len(name))
@@ -466,6 +526,8 @@ cdef class CompiledReplayStore:
             "evicted": self.table.evicted,
             "expired": self.table.expired,
             "refused": self.refused,
+            "carried": self.carried,
+            "ended": self.ended,
             "ringDropped": dropped,
         }
 

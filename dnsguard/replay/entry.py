@@ -119,6 +119,16 @@ class ReplayedAnswer:
         self._qname = None if own else qname
         self.row: bytes | None = None
 
+    def attributedTo(self, attribution: Attribution) -> ReplayedAnswer:
+        """
+        Give the facts of the same answer, which another rule decides now.
+        """
+        facts = ReplayedAnswer.__new__(ReplayedAnswer)
+        shared = self._shared._replace(attribution=attribution)
+        facts._shared = _circumstances(*shared)
+        facts._message, facts._qname, facts.row = self._message, self._qname, None
+        return facts
+
     @property
     def qname(self) -> bytes:
         """

@@ -43,6 +43,7 @@ class KeptReply:
     @ivar exact: The requests, without id, that find it at once.
     @ivar touched: Was it replayed since the last drain?
     @ivar visited: Was it replayed since eviction last looked at it?
+    @ivar until: The last life of the store that it holds for.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class KeptReply:
         "touched",
         "ttls",
         "turns",
+        "until",
         "visited",
     )
 
@@ -73,6 +75,7 @@ class KeptReply:
         born: float,
         expires: float,
         exact: Exact,
+        until: int,
     ) -> None:
         self.key = key
         self.qname = qname
@@ -82,6 +85,7 @@ class KeptReply:
         self.born = born
         self.expires = expires
         self.exact = exact
+        self.until = until
         self.aliases: list[bytes] = []
         self.ttls: list[tuple[int, int]] | None = None
         self.body = b""

@@ -83,11 +83,13 @@ class Door(Protocol):
 class ListenerCounters:
     """
     What has become of datagrams on one socket since the start. Each received
-    one was replayed, went to the door, or is counted as portless, malformed,
-    oversized or missesDropped.
+    one was replayed or recalled, went to the door, or is counted as portless,
+    malformed, oversized or missesDropped.
 
     @ivar received: Datagrams read.
     @ivar replayed: Of those, answered from the replay store.
+    @ivar recalled: Of those, answered from the replay store after they had waited
+        for the reactor: it had an equal one answered meanwhile.
     @ivar portless: Of those, dropped for coming from port 0: nobody to answer.
     @ivar malformed: Of those, dropped for being shorter than a header, or
         themselves responses.
@@ -107,6 +109,7 @@ class ListenerCounters:
 
     received: int = 0
     replayed: int = 0
+    recalled: int = 0
     portless: int = 0
     malformed: int = 0
     oversized: int = 0
@@ -333,10 +336,15 @@ class CompiledDatagramListener:
             # There may be more; the reactor sees to others first.
             self._worker.wake()
         self._reading = True
-        door, udp = self._door, _UDP
+        door, udp, recall = self._door, _UDP, self._worker.recall
         try:
-            for request, address, peer in misses:
-                door.requestReceived(request, address, udp, _Way(self, peer).send)
+            for request, address, peer, arrived in misses:
+                # Of equal ones that wait here, the first has an answer made.
+                reply = recall(request, address, arrived)
+                if reply is not None:
+                    self.respond(peer, reply)
+                else:
+                    door.requestReceived(request, address, udp, _Way(self, peer).send)
         finally:
             self._reading = False
             self._flush()

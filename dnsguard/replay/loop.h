@@ -104,7 +104,7 @@ static inline void dg_writePlace(dg_worker *worker, int i, int o, dg_entry *entr
         memcpy(worker->records[o].address, worker->records[i].address, 16);
         worker->records[o].family = worker->records[i].family;
     }
-    worker->records[o].number = entry->link.number;
+    worker->records[o].number = dg_numberOf(entry);
     worker->records[o].size = entry->replySize;
     worker->records[o].transport = 0;
 }

@@ -12,7 +12,6 @@ compiled twin is L{dnsguard.replay._store}.
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
 from collections.abc import Sequence
 from time import time_ns
 from typing import Any
@@ -23,15 +22,16 @@ from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
 from dnsguard.replay.entry import ReplayedAnswer
+from dnsguard.replay.held import HeldReplies
 from dnsguard.replay.kept import Exact, KeptReply, isAnswer
 from dnsguard.replay.key import LIMIT_MAX, requestKey
+from dnsguard.replay.lives import Judge, Kept, Lives
 from dnsguard.replay.views import MAPPED, NOBODY, ViewMap
 
 __all__ = ["PythonReplayStore"]
 
 _PLACES_MAX = 65536
 _ALIASES_MAX = 4
-_SECOND_CHANCES = 64
 _BURIED_WITH_EACH = 8
 _BURIED_BY_DRAIN = 2000
 
@@ -51,7 +51,7 @@ def _since(arrived: int) -> int:
 
 
 @implementer(IReplayStore)
-class PythonReplayStore:
+class PythonReplayStore(HeldReplies):
     """
     A bounded store of finished replies. Reactor thread only.
 
@@ -79,26 +79,22 @@ class PythonReplayStore:
         @raise ValueError: An argument is out of range.
         """
         checkBounds(maxEntries, maxBytes, payloadLimit, ringSize)
+        super().__init__(maxEntries, maxBytes)
         self.generation = 0
-        self._maxEntries = maxEntries
-        self._maxBytes = maxBytes
         self._payloadLimit = min(payloadLimit, LIMIT_MAX)
         self._ringSize = 1 << (ringSize - 1).bit_length()
         self._networks: tuple[Any, ...] = ()
         self._map = ViewMap.of((), 0)
         self._number = 0
-        self._entries: OrderedDict[bytes, KeptReply] = OrderedDict()
-        self._names: dict[bytes, list[KeptReply]] = {}
-        self._exact: dict[int, Exact] = {}
         self._places: dict[bytes, _Place] = {}
-        self._dying: list[dict[Any, Any]] = []
-        self._bytes = 0
+        self._lives = Lives(self._change)
         self._log: list[bytes] = []
         self._touched: list[KeptReply] = []
         self._taken: list[bytes] = []
         self._takenFacts: dict[int, ReplayedAnswer] = {}
+        self._changed: dict[int, ReplayedAnswer] = {}
         self._drained = self._dropped = self._misses = 0
-        self._stored = self._replaced = self._evicted = self._expired = self._refused = 0
+        self._stored = self._replaced = self._refused = 0
 
     def lookup(
         self, datagram: bytes, address: bytes, now: float, stream: bool = False
@@ -111,7 +107,11 @@ class PythonReplayStore:
         arrived = time_ns()
         place = self._places.get(address) or self._place(address)
         entry = place[0].get(datagram[2:])
-        if entry is not None and (entry.since <= now < entry.turns or entry.turn(now)):
+        if (
+            entry is not None
+            and entry.until >= self._life
+            and (entry.since <= now < entry.turns or entry.turn(now))
+        ):
             reply = datagram[:2] + entry.body
         else:
             entry, reply = self._read(datagram, place, now)
@@ -137,14 +137,18 @@ class PythonReplayStore:
         L{IReplayStore.lookupAll}.
         """
         arrived = time_ns()
-        places = self._places
+        places, life = self._places, self._life
         replies: list[bytes] = []
         missed: list[int] = []
         noted: list[tuple[int, bytes]] = []
         for datagram, address in zip(datagrams, addresses, strict=True):
             place = places.get(address) or self._place(address)
             entry = place[0].get(datagram[2:])
-            if entry is not None and (entry.since <= now < entry.turns or entry.turn(now)):
+            if (
+                entry is not None
+                and entry.until >= life
+                and (entry.since <= now < entry.turns or entry.turn(now))
+            ):
                 replies.append(datagram[:2] + entry.body)
             else:
                 entry, reply = self._read(datagram, place, now)
@@ -216,7 +220,7 @@ class PythonReplayStore:
         if request is None or number <= NOBODY:
             return None, b""
         entry = self._entries.get(request.octets + _VIEW.pack(number))
-        if entry is None:
+        if entry is None or entry.until < self._life:
             return None, b""
         if len(entry.reply) > request.limit or not entry.turn(now):
             if now >= entry.expires:
@@ -227,13 +231,6 @@ class PythonReplayStore:
         if name == entry.qname and len(entry.aliases) < _ALIASES_MAX:
             self._alias(entry, datagram[2:])
         return entry, datagram[:2] + entry.body[:10] + name + entry.body[10 + len(name) :]
-
-    def _alias(self, entry: KeptReply, request: bytes) -> None:
-        """
-        Let a request with its name in lower case find its entry at once.
-        """
-        entry.aliases.append(request)
-        entry.exact[request] = entry
 
     def remember(
         self, datagram: bytes, reply: bytes, facts: ReplayedAnswer, seconds: float, now: float
@@ -265,60 +262,36 @@ class PythonReplayStore:
         exact = self._exact.setdefault(facts.viewNumber, {})
         qname = request.question[:-4]
         expires = now + min(seconds, LONGEST)
-        entry = KeptReply(key, qname, self._number, reply, facts, now, expires, exact)
-        self._entries[key] = entry
-        self._names.setdefault(qname, []).append(entry)
-        self._bytes += entry.cost
+        facts, until = self._lives.of(facts)
+        entry = KeptReply(key, qname, self._number, reply, facts, now, expires, exact, until)
+        self._hold(entry)
         self._alias(entry, datagram[2:12] + qname + datagram[12 + len(qname) :])
         self._evict(entry, now)
         self._bury(_BURIED_WITH_EACH)
 
-    def _remove(self, entry: KeptReply) -> None:
+    def beginCarrying(self, judge: Judge) -> None:
         """
-        Take an entry away.
+        Begin to carry entries over to a policy to come. See
+        L{IReplayStore.beginCarrying}.
         """
-        del self._entries[entry.key]
-        for request in entry.aliases:
-            if entry.exact.get(request) is entry:
-                del entry.exact[request]
-        same = self._names[entry.qname]
-        same.remove(entry)
-        if not same:
-            del self._names[entry.qname]
-        self._bytes -= entry.cost
+        self._lives.begin(judge, self._entries.values())
 
-    def _evict(self, spared: KeptReply, now: float) -> None:
+    def carryOn(self, most: int, now: float) -> bool:
         """
-        Make the bounds hold, without touching the entry that was just stored.
+        Judge some more entries. See L{IReplayStore.carryOn}.
         """
-        chances = 0
-        entries = self._entries
-        while len(entries) > 1 and (
-            len(entries) > self._maxEntries or self._bytes > self._maxBytes
-        ):
-            key = next(iter(entries))
-            entry = entries[key]
-            visited = entry.visited and now < entry.expires and chances < _SECOND_CHANCES
-            if entry is spared or visited:
-                chances += 1
-                entry.visited = False
-                entries.move_to_end(key)
-                continue
-            self._evicted += 1
-            self._remove(entry)
+        return self._lives.goOn(most, now)
 
-    def _bury(self, most: int) -> None:
+    def _change(self, entry: KeptReply, facts: ReplayedAnswer) -> None:
         """
-        Free some of what earlier policies left: all of it at once would stall.
+        Give an entry other facts, and another number: what was recorded keeps its.
         """
-        while most and self._dying:
-            if self._dying[-1]:
-                self._dying[-1].popitem()
-                most -= 1
-            else:
-                self._dying.pop()
+        if entry.touched:
+            self._changed[entry.number] = entry.facts
+        self._number += 1
+        entry.number, entry.facts = self._number, facts
 
-    def adopt(self, policy: Any) -> None:
+    def adopt(self, policy: Any, kept: Kept = Kept.NOTHING) -> None:
         """
         Turn to another policy. See L{IReplayStore.adopt}.
         """
@@ -327,22 +300,26 @@ class PythonReplayStore:
             self._map = ViewMap.of(networks[1:], networks[0])
             self._networks = networks
         self.generation = policy.generation
-        self._clear()
+        self._turn(kept)
 
-    def _clear(self) -> None:
-        self._dying += [self._entries, self._names, *self._exact.values()]
-        self._entries = OrderedDict()
-        self._names = {}
-        self._exact = {}
+    def _turn(self, kept: Kept) -> None:
+        """
+        Begin another life.
+        """
+        nothing = self._lives.turn(kept, len(self._entries))
+        self._life = self._lives.current
         self._places = {}
-        self._bytes = 0
+        if nothing:
+            self._clear()
+        elif kept is not Kept.ALL:
+            self._sweepLater()
 
     def forget(self, qname: bytes | None) -> None:
         """
         Drop all entries for a name, or all. See L{IReplayStore.forget}.
         """
         if qname is None:
-            self._clear()
+            self._turn(Kept.NOTHING)
             return
         for entry in list(self._names.get(qname, ())):
             self._remove(entry)
@@ -365,7 +342,8 @@ class PythonReplayStore:
         """
         self._taken, self._log = self._log, []
         touched, self._touched = self._touched, []
-        self._takenFacts = {entry.number: entry.facts for entry in touched}
+        self._takenFacts = {entry.number: entry.facts for entry in touched} | self._changed
+        self._changed = {}
         for entry in touched:
             entry.touched = False
 
@@ -384,5 +362,7 @@ class PythonReplayStore:
             "evicted": self._evicted,
             "expired": self._expired,
             "refused": self._refused,
+            "carried": self._lives.carried,
+            "ended": self._lives.ended,
             "ringDropped": self._dropped,
         }

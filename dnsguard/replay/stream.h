@@ -66,7 +66,7 @@ static inline dg_talk dg_answerStream(dg_table *table, dg_reader *reader, const 
             records[noted].family = records[0].family;
             memcpy(records[noted].address, records[0].address, sizeof records[0].address);
         }
-        records[noted].number = entry->link.number;
+        records[noted].number = dg_numberOf(entry);
         records[noted].size = entry->replySize;
         talk.hits++;
         talk.read += DG_STREAM_PREFIX + length;

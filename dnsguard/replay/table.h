@@ -7,7 +7,13 @@
  * entry or none. What was taken away is retired under the current epoch and
  * freed only when each reader has announced a later epoch or rests
  * (dg_enter(), dg_leave()). Entries never change after they are published, but
- * for the `visited` mark.
+ * for the `visited` mark, for `until` and, when they are carried over, for their
+ * number.
+ *
+ * An entry holds for the generation that it was made in and for the later ones
+ * up to `until`. The writer raises that before it publishes the generation, so
+ * a reader that sees the new client ranges sees which entries hold for them; to
+ * readers of the old ones it makes no difference.
  *
  * A key can stand in two buckets of DG_WAYS slots and nowhere else: that is the
  * bound of every probe, and deleting needs no tombstones. A full bucket gives
@@ -40,8 +46,8 @@ typedef struct dg_entry {
     struct dg_entry *nameNext, *namePrevious; /* the writer's own */
     uint64_t hash, nameHash;
     int64_t born, expires; /* nanoseconds of the server's clock */
-    int64_t generation;
-    uint32_t bucket;
+    int64_t generation, until;
+    uint32_t bucket, judged; /* judged: the writer's own */
     uint16_t keyLength, replySize, ttlCount;
     uint8_t slot, visited;
     dg_ttl ttls[]; /* then the key, then the reply */
@@ -112,6 +118,7 @@ typedef struct {
     dg_link *retiredFirst, *retiredLast;
     uint64_t entries, octets, maxEntries, maxOctets;
     uint64_t hand, sweepHand, turn;
+    int64_t coming; /* a generation that what is stored now holds for, too, or 0 */
     dg_number *numbers;
     uint32_t numbersUsed, numbersRoom, numberFree;
     uint64_t stored, replaced, evicted, expired;
@@ -180,9 +187,15 @@ static inline dg_entry *dg_find(dg_table *table, const dg_request *request, uint
     return dg_findIn(&table->buckets[dg_other(table, first, hash)], hash, request);
 }
 
+/* The number that an entry is recorded by. */
+static inline uint64_t dg_numberOf(const dg_entry *entry) {
+    return DG_LOAD(&entry->link.number, RELAXED);
+}
+
 /* May this entry answer now? */
 static inline int dg_isFresh(const dg_entry *entry, int64_t generation, int64_t now) {
-    return entry->generation == generation && now >= entry->born && now < entry->expires;
+    return entry->generation <= generation && generation <= DG_LOAD(&entry->until, RELAXED) &&
+           now >= entry->born && now < entry->expires;
 }
 
 /* Find the entry that answers a request at `now`, or NULL. */

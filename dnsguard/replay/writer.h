@@ -263,6 +263,8 @@ static inline uint64_t dg_remember(dg_table *table, const dg_request *request,
     entry->born = now;
     entry->expires = now + lifetime;
     entry->generation = table->views->generation;
+    entry->until = table->coming ? table->coming : entry->generation;
+    entry->judged = (uint32_t)table->coming;
     entry->keyLength = request->keyLength;
     entry->replySize = (uint16_t)size;
     entry->ttlCount = (uint16_t)count;
@@ -292,8 +294,56 @@ static inline void dg_forgetName(dg_table *table, const uint8_t *name, size_t si
     }
 }
 
-/* Let readers see other views, and with them another generation: all entries
- * there are are dead at once, and sweeping frees them bit by bit. */
+/* ---- generations -------------------------------------------------------- */
+
+/* Go on through all entries to one that nobody has judged for the generation
+ * `coming`, which is marked as judged. `walk` begins at 0; `most` is how many
+ * slots may still be looked at. In a first round only those that were asked for
+ * are found, as there may be no time for the others. NULL: there is none so far,
+ * or, when `walk` is dg_walkEnd(), no more. */
+static inline dg_entry *dg_walkOn(dg_table *table, uint64_t *walk, uint64_t *most,
+                                  int64_t coming, int64_t now) {
+    uint64_t slots = (table->mask + 1) * DG_WAYS;
+    for (; *most && *walk < 2 * slots; --*most) {
+        uint64_t place = *walk % slots;
+        int first = (*walk)++ < slots;
+        dg_entry *entry = table->buckets[place / DG_WAYS].entries[place % DG_WAYS];
+        if (!entry || entry->judged == (uint32_t)coming || dg_isDead(table, entry, now)) continue;
+        if (first && !DG_LOAD(&entry->visited, RELAXED)) continue;
+        entry->judged = (uint32_t)coming;
+        return entry;
+    }
+    return NULL;
+}
+
+/* Where dg_walkOn() ends. */
+static inline uint64_t dg_walkEnd(const dg_table *table) {
+    return 2 * (table->mask + 1) * DG_WAYS;
+}
+
+/* Let an entry hold for a generation to come as well. */
+static inline void dg_ratify(dg_entry *entry, int64_t coming) {
+    DG_STORE(&entry->until, coming, RELAXED);
+}
+
+/* Give an entry another number, for which there are no facts yet: what is recorded
+ * of it from now on isn't what was recorded before. Its old number departs like that
+ * of an entry taken away. Returns the new one, or 0 without memory. */
+static inline uint64_t dg_renumber(dg_table *table, dg_entry *entry) {
+    dg_entry *before = calloc(1, sizeof *before);
+    uint64_t number = before ? dg_takeNumber(table) : 0;
+    if (!number) {
+        free(before);
+        return 0;
+    }
+    before->link.number = entry->link.number;
+    DG_STORE(&entry->link.number, number, RELAXED);
+    dg_retire(table, &before->link);
+    return number;
+}
+
+/* Let readers see other views, and with them another generation: all entries that
+ * don't hold for it are dead at once, and sweeping frees them bit by bit. */
 static inline void dg_adopt(dg_table *table, dg_views *views) {
     dg_views *old = table->views;
     DG_STORE(&table->views, views, RELEASE);

@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred
 from twisted.python import log
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,7 +23,10 @@ from dnsguard.answer import Outcome
 from dnsguard.assembly.rules import makePolicy
 from dnsguard.config.load import Source, load
 from dnsguard.config.model import Config
-from dnsguard.policy.snapshot import Policies
+from dnsguard.policy.domainset import DomainSet
+from dnsguard.policy.snapshot import Policies, Policy
+from dnsguard.replay import carrier
+from dnsguard.replay.lives import Kept
 from dnsguard.replay.store import PythonReplayStore
 from dnsguard.wire.names import fromText
 from tests.assembly.test_rules import LISTS
@@ -65,7 +69,21 @@ POLICIES = [
     + "  min_ttl: 4s\n  refresh: {enabled: false}\n"
     + LOCAL
     + "safe_search: {enabled: true}\nresponse: {blocked: null_ip}\n",
+    # Like the first one, but for rules.
+    CACHE
+    + CLIENTS
+    + LOCAL
+    + "blocklists: {sources: [{name: ads, url: /a}], denylist: [t3.example.net],"
+    " allowlist: [x.ads.example]}\n",
 ]
+
+OTHER_LISTS = DomainSet.build(
+    [
+        ("ads", [(fromText("ads.example"), 2), (fromText("t10.example.net"), 3)]),
+        ("games", [(fromText("games.example"), 1), (fromText("many.example.net"), 2)]),
+    ]
+)
+"""The lists after somebody has fetched them anew."""
 
 NAMES = [
     *(f"t{ttl}.example.net" for ttl in (1, 3, 10, 60, 300)),
@@ -146,7 +164,7 @@ class Replaying(RuleBasedStateMachine):
     Requests, time, policies and clearings in any order.
     """
 
-    total = replayed = 0
+    total = replayed = carried = 0
 
     @initialize(number=st.integers(0, len(POLICIES) - 1))
     def begin(self, number: int) -> None:
@@ -158,6 +176,7 @@ class Replaying(RuleBasedStateMachine):
 
         policies = Policies(makePolicy(config, LISTS, 0.0)[0])
         self.server = ComposedServer(config, policies, self.stores())
+        self.coming: tuple[Policy, list[Deferred[None]]] | None = None
 
     @staticmethod
     def stores() -> list[Any]:
@@ -178,6 +197,7 @@ class Replaying(RuleBasedStateMachine):
             server.close()
             Replaying.total += server.asked
             Replaying.replayed += sum(server.replayed)
+            Replaying.carried += sum(store.counters()["carried"] for store in server.stores)
 
     @rule(datagram=requests(), address=st.sampled_from(ADDRESSES))
     def ask(self, datagram: bytes, address: bytes) -> None:
@@ -220,14 +240,53 @@ class Replaying(RuleBasedStateMachine):
         """
         self.server.truth.settle()
 
-    @rule(number=st.integers(0, len(POLICIES) - 1), pause=st.booleans())
-    def publish(self, number: int, pause: bool) -> None:
+    def policy(self, number: int, pause: bool, fetched: bool = False) -> Policy:
         """
-        Publish another policy, or the same again; perhaps with a pause.
+        Make another policy, or the same again; perhaps with a pause, or of lists
+        fetched anew.
         """
         now = self.server.clock.seconds()
-        policy = makePolicy(configuration(number), LISTS, now)[0]
-        self.server.policies.publish(policy.at(now, {"kids": now + 60.0} if pause else {}))
+        policy = makePolicy(configuration(number), OTHER_LISTS if fetched else LISTS, now)[0]
+        return policy.at(now, {"kids": now + 60.0} if pause else {})
+
+    @rule(number=st.integers(0, len(POLICIES) - 1), pause=st.booleans(), fetched=st.booleans())
+    def publish(self, number: int, pause: bool, fetched: bool = False) -> None:
+        """
+        Publish a policy that nobody has prepared for.
+        """
+        self.server.policies.publish(self.policy(number, pause, fetched))
+
+    @rule(number=st.sampled_from([0, 0, 1, 2, 3]), pause=st.booleans(), fetched=st.booleans())
+    def prepare(self, number: int, pause: bool, fetched: bool) -> None:
+        """
+        Begin to carry replies over to a policy.
+        """
+        policy = self.policy(number, pause, fetched)
+        carriers = self.server.carriers
+        self.coming = (
+            policy,
+            [Deferred.fromCoroutine(each.prepare(policy)) for each in carriers],
+        )
+
+    @rule()
+    def carry(self) -> None:
+        """
+        Publish the policy that was prepared for.
+        """
+        if self.coming is not None:
+            (policy, preparing), self.coming = self.coming, None
+            while not all(each.called for each in preparing):
+                self.server.clock.advance(carrier.PAUSE_SECONDS)
+            self.server.policies.publish(policy)
+
+    @rule(number=st.sampled_from([0, 3]), fetched=st.booleans())
+    def reload(self, number: int, fetched: bool) -> None:
+        """
+        Go over to a policy as a server does, and ask for what was asked last.
+        """
+        self.prepare(number, False, fetched)
+        self.carry()
+        self.all()
 
     @rule(name=st.none() | st.sampled_from(NAMES))
     def clear(self, name: str | None) -> None:
@@ -249,11 +308,16 @@ class ReplayingTests(SynchronousTestCase):
     The replay stores in the whole server.
     """
 
+    def setUp(self) -> None:
+        # So that much can happen while replies are gone through.
+        self.patch(carrier, "_AT_ONCE", 1)
+        self.patch(carrier, "_TURN_MOST", 2)
+
     def run_(self, examples: int) -> None:
         """
         Go through so many stories.
         """
-        Replaying.total = Replaying.replayed = 0
+        Replaying.total = Replaying.replayed = Replaying.carried = 0
         run_state_machine_as_test(
             Replaying,
             settings=settings(
@@ -272,6 +336,7 @@ class ReplayingTests(SynchronousTestCase):
         self.run_(STORIES)
         log.msg(f"asked: {Replaying.total}; replayed by both stores: {Replaying.replayed}")
         self.assertTrue(Replaying.replayed > STORIES // 2, Replaying.replayed)
+        self.assertTrue(Replaying.carried > STORIES // 2, Replaying.carried)
 
     def test_everyKind(self) -> None:
         """
@@ -312,6 +377,7 @@ class ReplayingTests(SynchronousTestCase):
         is found out.
         """
         games, cached = request("games.example"), request("t60.example.net")
+        lists = request("t10.example.net")
         kid, other = ADDRESSES[:2]
 
         def published(story: Replaying) -> None:
@@ -325,7 +391,19 @@ class ReplayingTests(SynchronousTestCase):
         def cleared(story: Replaying) -> None:
             story.clear("t60.example.net")
 
+        def reloaded(story: Replaying) -> None:
+            story.server.ask(lists, kid)
+            story.server.ask(lists, kid)
+            story.reload(0, True)
+
+        def begunAnew(story: Replaying) -> None:
+            story.prepare(0, False, False)
+            story.carry()
+            reloaded(story)
+
         mutants = [
+            ("beginCarrying", _easily, reloaded, lists),
+            ("adopt", _always, begunAnew, lists),
             ("adopt", _number, published, games),
             ("forget", lambda self, qname: None, cleared, cached),
             ("lookup", _late, lambda story: story.wait(5.0), cached),
@@ -351,10 +429,18 @@ class Mutant(PythonReplayStore):
     """
 
 
-def _number(self: PythonReplayStore, policy: Any) -> None:
+def _number(self: PythonReplayStore, policy: Any, kept: Kept = Kept.NOTHING) -> None:
     if not self.generation:
         PythonReplayStore.adopt(self, policy)
     self.generation = policy.generation
+
+
+def _easily(self: PythonReplayStore, judge: Any) -> None:
+    PythonReplayStore.beginCarrying(self, lambda facts: facts)
+
+
+def _always(self: PythonReplayStore, policy: Any, kept: Kept = Kept.NOTHING) -> None:
+    PythonReplayStore.adopt(self, policy, Kept.ALL)
 
 
 def _late(self: PythonReplayStore, datagram: bytes, address: bytes, now: float) -> bytes | None:

@@ -5,6 +5,7 @@ Tests for L{dnsguard.replay.listener}, over real sockets on loopback.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Thread
@@ -131,6 +132,37 @@ class CompiledDatagramListenerTests(TestCase):
         Polled by the reactor it does just the same.
         """
         return defer.Deferred.fromCoroutine(self._answersAll(ListenerMode.REACTOR))
+
+    def test_equalOnesWait(self) -> None:
+        """
+        Of equal requests that wait for the reactor one comes to the door, when its
+        answer is made at once and kept; all are answered, and counted.
+        """
+
+        def answer(asked: bytes) -> bytes:
+            made = reply(asked, 7)
+            kept = facts(asked, 0, self.store.generation)
+            self.store.remember(asked, made, kept, 7.0, time.monotonic())
+            return made
+
+        self.door.answer = answer
+        server = bound()
+        listener = CompiledDatagramListener(
+            server, self.door, reactor, replay=self.store, mode=ListenerMode.REACTOR
+        )
+        self.addCleanup(listener.close)
+        with client(listener.getHost()[1]) as asker:
+            asked = [name(number) for number in range(100, 110)] * 4
+            for datagram in asked:
+                asker.send(datagram)
+            listener.doRead()
+            replies = [asker.recv(4096) for _ in asked]
+        self.assertEqual(Counter(replies), Counter(reply(each, 7) for each in asked))
+        self.assertEqual(len(self.door.asked), 10)
+        counters = listener.counters
+        self.assertEqual((counters.received, counters.sent), (40, 40))
+        self.assertEqual((counters.replayed, counters.recalled), (0, 30))
+        self.assertEqual(sum(self.store.drain().hits.values()), 30)
 
     def test_answersLater(self) -> defer.Deferred[None]:
         """

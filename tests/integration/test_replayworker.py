@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -89,11 +90,40 @@ class WorkerTests(SynchronousTestCase):
         asker = self.client(port)
         asker.send(name(1))
         worker.poll()
-        ((asked, address, peer),) = worker.misses(10)
+        ((asked, address, peer, _),) = worker.misses(10)
         self.assertEqual((asked, address), (name(1), LOCAL))
         self.assertEqual(worker.send([(b"reply", peer)]), 1)
         self.assertEqual(asker.recv(4096), b"reply")
         self.assertEqual(worker.counters()["sent"], 1)
+
+    def test_recall(self) -> None:
+        """
+        A miss that has become a hit while it waited is answered, and recorded
+        once, as long as it took; what is still a miss leaves nothing.
+        """
+        worker, port = self.worker()
+        asker = self.client(port)
+        asker.send(name(1))
+        asker.send(name(2))
+        began = time.time_ns()
+        worker.poll()
+        (known, address, _, arrived), (unknown, _, _, _) = worker.misses(10)
+        made = self.remember(name(1), 300)
+        misses = self.store.counters()["misses"]
+        self.assertEqual(worker.recall(known, address, arrived), made)
+        self.assertIsNone(worker.recall(unknown, address, arrived))
+        self.assertIsNone(worker.recall(known, b"", arrived))
+        self.assertEqual(worker.counters()["recalled"], 1)
+        counters = self.store.counters()
+        self.assertEqual((counters["hits"], counters["misses"]), (1, misses))
+        (record,) = RECORD.iter_unpack(self.store.drain().records)
+        self.assertEqual(record[0], arrived)
+        self.assertTrue(abs(arrived - began) < 10**9)
+        self.assertTrue(0 < record[2] <= time.time_ns() - arrived)
+        self.assertEqual(record[3:], (len(made), 0, 4, LOCAL + bytes(12)))
+        worker.recall(known, address, time.time_ns() + 10**10)
+        (record,) = RECORD.iter_unpack(self.store.drain().records)
+        self.assertEqual(record[2], 0)
 
     def test_wildcard(self) -> None:
         """
@@ -107,7 +137,7 @@ class WorkerTests(SynchronousTestCase):
             asker.send(name(1))
             worker.poll()
             self.assertEqual(asker.recv(4096), reply(request(), 300))
-            ((_, _, peer),) = worker.misses(10)
+            ((_, _, peer, _),) = worker.misses(10)
             worker.send([(b"reply", peer)])
             self.assertEqual(asker.recv(4096), b"reply")
 
@@ -125,7 +155,7 @@ class WorkerTests(SynchronousTestCase):
         asker.send(name(1))
         worker.poll()
         self.assertEqual(asker.recv(4096), reply(request(), 111))
-        ((_, address, peer),) = worker.misses(10)
+        ((_, address, peer, _),) = worker.misses(10)
         self.assertEqual(address, LOCAL)
         worker.send([(b"reply", peer)])
         self.assertEqual(asker.recv(4096), b"reply")
@@ -191,7 +221,7 @@ class WorkerTests(SynchronousTestCase):
         asker = self.client(port)
         asker.send(name(1))
         worker.poll()
-        ((_, _, peer),) = worker.misses(10)
+        ((_, _, peer, _),) = worker.misses(10)
         nowhere = peer[:2] + b"\0\0" + peer[4:]
         self.assertEqual(worker.send([(b"one", nowhere), (b"two", peer)]), 2)
         self.assertEqual(asker.recv(4096), b"two")

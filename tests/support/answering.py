@@ -187,7 +187,19 @@ class FakeReplay:
         """
         self.kept[datagram] = (reply, facts, seconds, now)
 
-    def adopt(self, policy: Any) -> None:
+    def beginCarrying(self, judge: Any) -> None:
+        """
+        No test needs it.
+        """
+        raise NotImplementedError
+
+    def carryOn(self, most: int, now: float) -> bool:
+        """
+        No test needs it.
+        """
+        raise NotImplementedError
+
+    def adopt(self, policy: Any, kept: Any = None) -> None:
         """
         No test needs it.
         """

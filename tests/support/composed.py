@@ -21,6 +21,7 @@ from dnsguard.config.model import Config
 from dnsguard.interfaces import IPolicies, IQueryObserver, IReplayStore
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Transport
+from dnsguard.replay.carrier import ReplyCarrier
 from dnsguard.resolvers.forwarder import ForwardingResolver
 from dnsguard.server.factory import GuardServerFactory
 from dnsguard.testing import Asked, FakeUpstream
@@ -139,10 +140,14 @@ class _Behind:
         for store in self.open:
             store.remember(*arguments)
 
-    def adopt(self, policy: Any) -> None:
+    def beginCarrying(self, judge: Any) -> None:
+        raise AssertionError("each store is gone through by itself")
+
+    def carryOn(self, most: int, now: float) -> bool:
+        raise AssertionError("each store is gone through by itself")
+
+    def adopt(self, policy: Any, kept: Any = None) -> None:
         self.generation = policy.generation
-        for store in self.stores:
-            store.adopt(policy)
 
     def forget(self, qname: bytes | None) -> None:
         for store in self.stores:
@@ -172,6 +177,7 @@ class ComposedServer:
     A server, and the stores before it.
 
     @ivar clock: The time.
+    @ivar carriers: What lets the replies of each store live on.
     @ivar asked: How many requests there were.
     @ivar replayed: How many replies each store gave.
     @ivar outcomes: How what was replayed had been answered.
@@ -189,8 +195,11 @@ class ComposedServer:
         self.policies = policies
         self.truth = TruthfulUpstream(self.clock)
         self._behind = _Behind(self.stores)
-        self._behind.adopt(policies.current)
-        policies.subscribe(self._behind.adopt)
+        self.carriers = [ReplyCarrier(store, policies, self.clock) for store in stores]
+        followers: list[Any] = [self._behind, *self.carriers]
+        for each in followers:
+            each.adopt(policies.current)
+            policies.subscribe(each.adopt)
         group = Group.of(Strategy.FAILOVER, [self.truth.upstream])
         forwarder = ForwardingResolver(UpstreamSet({ROOT: group}), clock=self.clock)
         self.caches = Caches(

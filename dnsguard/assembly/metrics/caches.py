@@ -26,8 +26,15 @@ def _replay(name: str) -> Callable[[Any], int]:
 
 def _stored(guard: Any) -> Reading:
     counters = guard.replay.counters()
-    for name in ("stored", "replaced", "refused", "evicted", "expired"):
+    for name in ("stored", "replaced", "refused", "evicted", "expired", "carried", "ended"):
         yield (name,), counters[name]
+
+
+def _carried(guard: Any) -> Reading:
+    carrier = guard.carrier
+    yield ("whole",), carrier.whole
+    yield ("late",), carrier.late
+    yield ("other",), carrier.prepared - carrier.whole - carrier.late
 
 
 def _memory(name: str) -> Callable[[Any], int | None]:
@@ -93,9 +100,22 @@ CACHES = (
     Metric.counter(
         "dnsguard_replay_changes_total",
         "What became of replies offered (stored, replaced, refused) and of those held (evicted"
-        " for room, expired).",
+        " for room, expired; carried over to another policy that leaves them as they are, or"
+        " ended with the one before).",
         _stored,
         ("change",),
+    ),
+    Metric.counter(
+        "dnsguard_replay_policies_total",
+        "Policies that finished replies were gone through for: whole, they left all as they were;"
+        " late, there was no time for all; other.",
+        _carried,
+        ("result",),
+    ),
+    Metric.counter(
+        "dnsguard_replay_carry_failures_total",
+        "Times that comparing a policy with the one before failed.",
+        lambda guard: guard.carrier.failures,
     ),
     Metric.counter(
         "dnsguard_replay_ring_dropped_total",

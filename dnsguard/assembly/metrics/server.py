@@ -108,6 +108,12 @@ SERVER = (
         "Datagrams answered from the replay store.",
         _sockets("replayed"),
     ),
+    Metric.counter(
+        "dnsguard_udp_recalled_total",
+        "Datagrams answered from the replay store after they had waited for the reactor, which had"
+        " an equal one answered meanwhile.",
+        _sockets("recalled"),
+    ),
     Metric.counter("dnsguard_udp_sent_total", "Datagrams sent.", _sockets("sent")),
     Metric.counter(
         "dnsguard_udp_segmented_total",
