@@ -307,7 +307,9 @@ class ReplyCarrierTests(SynchronousTestCase):
         self.successResultOf(self.prepare(after))
         self.policies.publish(after)
         self.assertEqual(self.found(ADS), [True])
-        ((_, found),) = self.store.drain().entries.items()
+        batch = self.store.drain()
+        (number,) = batch.hits
+        found = batch.entries[number]
         self.assertEqual(found.attribution, later.attribution)
         self.assertEqual(later.attribution.line, why.attribution.line + 1)
 

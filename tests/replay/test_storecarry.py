@@ -316,8 +316,9 @@ class StoreCarryRules(StoreRules):
             self.assertIsNotNone(store.lookup(asked, CLIENT, 100.0))
         batch = store.drain()
         told = {
-            (facts.qname, facts.attribution): batch.hits[number]
-            for number, facts in batch.entries.items()
+            (facts.qname, facts.attribution): hits
+            for number, hits in batch.hits.items()
+            for facts in [batch.entries[number]]
         }
         www, mail = WWW[12:-4], MAIL[12:-4]
         # What was asked before is recorded as it was then.
@@ -325,8 +326,9 @@ class StoreCarryRules(StoreRules):
         for _ in range(4):
             store.drain()
         self.assertIsNotNone(store.lookup(WWW, CLIENT, 100.0))
-        ((_, found),) = store.drain().entries.items()
-        self.assertEqual(found.attribution, why)
+        batch = store.drain()
+        (number,) = batch.hits
+        self.assertEqual(batch.entries[number].attribution, why)
 
     def test_deadAreSwept(self) -> None:
         """
