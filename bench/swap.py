@@ -12,9 +12,9 @@ for, stand in other lines. When the new list is in force is seen by asking for a
 of its own.
 
 Each tenth of a second has its p99, of the questions sent in it. Printed are the
-median of those of tenths far from any swap; the worst one of those from a tenth of a second
-before a swap to half a second after it; and the worst one of those from SIGHUP
-until then, while lists are compiled and rules made.
+median and the worst of those far from any swap; of those from SIGHUP until a tenth of a
+second before the swap, while a list is compiled and rules are made; and of those from then
+to half a second after the swap.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def judged(output: str, swaps: list[tuple[float, float]]) -> list[Any]:
         total["sent"],
         total["lost"],
         total["wrong"],
-        statistics.median(far),
-        max(far),
-        max(preparing, default=0),
-        max(near),
+        *(
+            f"{statistics.median(each):.0f} {max(each)}" if each else "-"
+            for each in (far, preparing, near)
+        ),
     ]
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--built", action="store_true", help="measure what was built before")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(place(options))
-    with tempfile.TemporaryDirectory(prefix="dnsguard-") as name:
+    with tempfile.TemporaryDirectory(prefix="dnsguard-", ignore_cleanup_errors=True) as name:
         tools = Path(name)
         build(tools)
         writeLists(tools)
@@ -156,7 +156,7 @@ def measure(tools: Path, options: Any) -> None:
     path = tools / "dnsguard.yaml"
     path.write_text(configuration(tools, 0))
     titles = ["load", "rate", "swaps", "took s", "sent", "lost", "wrong"]
-    print(*titles, "p99 us: median", "worst", "worst before swap", "worst at swap", sep="  ")
+    print(*titles, "p99 us, median and worst: far", "before", "at the swap", sep="  ")
     with started(whole.command(path), tools) as process:
         awaitBlocking(PORT)
         rate = saturation(tools) * options.share

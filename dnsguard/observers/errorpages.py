@@ -47,6 +47,7 @@ PAGES: Mapping[str, str] = {
     "a reply couldn't be kept: {reason} ({times} times)": "replay-store-failed",
     "the replay store failed ({times} times)": "replay-store-failed",
     "the replay store can't be drained": "replay-store-failed",
+    "finished replies can't be carried over to new rules": "replay-store-failed",
     # Upstreams.
     "upstream {upstream} answered SERVFAIL for {name} type {type}": "servfail-backoff-active",
     "only {ports} instead of {wanted} UDP ports for each upstream, as no more than"

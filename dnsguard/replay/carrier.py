@@ -34,7 +34,7 @@ MOST_SECONDS = 0.5
 TURN_SECONDS = 0.001
 """How long replies are looked at in one go."""
 
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.001
 """
 How long there is then for everybody else: a listener's thread, too, when it has its
 core together with the reactor, waits for one that never rests.
