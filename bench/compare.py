@@ -14,10 +14,11 @@ with C{--built}.
 2,048 questions are under way at most, or as many as C{--window} says: pdns-recursor's
 socket holds some 250 of those that wait. Where all are hits, that is 64 of a socket,
 lest some peers' sockets overflow; else, an eighth of each of eight. How many sockets
-they come from matters to servers that send replies to one client together, as dnsguard does: a forwarder or a balancer has a few, a thousand
-clients have a thousand. C{--sockets} takes several numbers. The load generator is the
-limit at some 330,000 answers a second; with C{--together} it sends twice as many, but
-the way it does that costs slower servers more than fast ones (C{bench/flood.c}).
+they come from matters to servers that send replies to one client together, as dnsguard
+does: a forwarder or a balancer has a few, a thousand clients have a thousand.
+C{--sockets} takes several numbers. The load generator is near its limit where all are
+hits; with C{--together} it sends twice as many, but the way it does that costs slower
+servers more than fast ones (C{bench/flood.c}).
 
 What is printed is the median of the rounds, its ratio to the best of unbound,
 dnsdist and pdns-recursor in the same run, and the microseconds of CPU that an
