@@ -27,7 +27,6 @@ from dnsguard.assembly.querystore import QueryStore, engineOf, makeRecorder
 from dnsguard.caching.candidate import Clearing
 from dnsguard.observers.exposition import Sample
 from dnsguard.observers.trace import TraceEvent, TraceRule
-from dnsguard.policy.clients import outermost
 from dnsguard.processes.counts import Counts
 from dnsguard.processes.lines import RemoteFile
 from dnsguard.processes.lists import PublishedLists
@@ -203,11 +202,8 @@ class HelperServer:
             guard.policies.publish(policy)
         self._setLevel(orders.level)
         traced, tracer = orders.traced, guard.observers.tracer
-        wanted = TraceRule(
-            frozenset(map(TraceEvent, traced.events)),
-            outermost(traced.clients),
-            frozenset(traced.groups),
-            frozenset(traced.names),
+        wanted = TraceRule.of(
+            map(TraceEvent, traced.events), traced.clients, traced.names, traced.groups
         )
         if tracer.rule != wanted:
             tracer.trace(wanted.events, wanted.clients, wanted.names, wanted.groups)

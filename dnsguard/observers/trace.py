@@ -15,7 +15,9 @@ from __future__ import annotations
 import enum
 import ipaddress
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -35,9 +37,26 @@ __all__ = ["LINES_PER_SECOND", "TraceEvent", "TraceRule", "Tracer"]
 LINES_PER_SECOND = 200
 """The most lines of traces; those beyond are counted."""
 
+LINES_PER_BATCH = 40
+"""The most of them about one batch of replayed queries, as each takes a while."""
+
+MOST_LOOKED_AT = 500
+"""Replayed queries of one batch that are looked at one by one."""
+
+MOST_SEARCHED = 2
+"""Networks whose clients are searched for; of more, each query is looked at."""
+
 _RECORD = struct.Struct("=qQIHBB16s")
-_FAMILY = 23
+_WORDS, _NUMBER, _FAMILY = _RECORD.size // 8, 1, 23
 _TRANSPORTS = ("udp", "tcp")
+
+
+def _order(network: Network) -> tuple[int, bytes]:
+    """
+    Sort networks so that the last one not behind an address is the only one that
+    it may be in.
+    """
+    return len(network[0]), network[0]
 
 
 class TraceEvent(enum.Enum):
@@ -57,7 +76,7 @@ class TraceRule:
 
     @ivar events: What of it; nothing by default.
     @ivar clients: The networks of the clients whose queries are, none in
-        another one.
+        another one, in the order of L{_order}.
     @ivar groups: The groups of such clients. Without either: of all.
     @ivar names: Names in wire form, lower-cased: they and all below them are;
         none: all.
@@ -67,6 +86,20 @@ class TraceRule:
     clients: tuple[Network, ...] = ()
     groups: frozenset[str] = frozenset()
     names: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        events: Iterable[TraceEvent],
+        clients: Iterable[Network] = (),
+        names: Iterable[bytes] = (),
+        groups: Iterable[str] = (),
+    ) -> TraceRule:
+        """
+        Make a rule of anything, in any order.
+        """
+        networks = tuple(sorted(outermost(clients), key=_order))
+        return cls(frozenset(events), networks, frozenset(groups), frozenset(names))
 
     @property
     def personal(self) -> bool:
@@ -89,7 +122,8 @@ class TraceRule:
         """
         if not self.personal or (groupID or DEFAULT_GROUP) in self.groups:
             return True
-        return any(contains(network, address) for network in self.clients)
+        place = bisect_right(self.clients, (len(address), address), key=_order)
+        return place > 0 and contains(self.clients[place - 1], address)
 
 
 @implementer(IQueryObserver)
@@ -103,6 +137,8 @@ class Tracer:
     @ivar rule: What is traced.
     @ivar written: Lines written.
     @ivar suppressed: Lines left out because there were too many.
+    @ivar unseen: Replayed queries that nobody looked at, as there were too many,
+        so that it isn't known whether there would have been a line.
     """
 
     log = Logger()
@@ -120,6 +156,7 @@ class Tracer:
         self.rule = TraceRule()
         self.written = 0
         self.suppressed = 0
+        self.unseen = 0
         self._changed = changed
         self._now = now
         self._second = 0
@@ -139,9 +176,7 @@ class Tracer:
         @param names: Names in wire form, lower-cased.
         @param groups: Ids of groups; whoever is in none is in C{default}.
         """
-        self.rule = TraceRule(
-            frozenset(events), outermost(clients), frozenset(groups), frozenset(names)
-        )
+        self.rule = TraceRule.of(events, clients, names, groups)
         words = sorted(event.value for event in self.rule.events)
         self.log.info("tracing {events}", events=", ".join(words) or "nothing")
         self._changed()
@@ -182,21 +217,30 @@ class Tracer:
     def queriesReplayed(self, batch: IReplayBatch) -> None:
         """
         Log queries replayed. See L{IQueryObserver}.
+
+        A batch may be eight thousand queries: which of them may be meant is found
+        out by searching, and only so many of those are looked at one by one.
         """
-        rule = self.rule
-        entries = batch.entries
-        numbers = {number for number in batch.hits if rule.matches(entries[number].qname)}
-        if not numbers:
-            return
-        for number, took, transport, family, address in self._records(batch):
-            if number not in numbers:
+        entries, records = batch.entries, bytes(batch.records)
+        places, exact = self._places(batch, records)
+        told = 0
+        for looked, place in enumerate(places):
+            if looked == MOST_LOOKED_AT or told == LINES_PER_BATCH or not self._hasRoom():
+                if exact:
+                    self.suppressed += len(places) - looked
+                else:
+                    self.unseen += len(places) - looked
+                return
+            record = _RECORD.unpack_from(records, place * _RECORD.size)
+            _, number, took, _, transport, family, address = record
+            facts, packed = entries[number], address[: 4 if family == 4 else 16]
+            if not exact and not self.rule.concerns(packed, facts.groupID):
                 continue
-            facts = entries[number]
-            shown = ipaddress.ip_address(address[: 4 if family == 4 else 16])
-            told = self._query(
+            told += 1
+            self._query(
                 qname=toText(facts.qname),
                 qtype=typeName(facts.type),
-                client=str(shown),
+                client=str(ipaddress.ip_address(packed)),
                 transport=_TRANSPORTS[transport],
                 outcome=facts.outcome.value,
                 rcode=rCodeName(facts.rCode),
@@ -205,31 +249,29 @@ class Tracer:
                 group=facts.groupID,
                 error="",
             )
-            if not told and not rule.personal and not rule.names:
-                # What is left of the batch would be looked at for nothing.
-                self.suppressed += len(batch) - 1
-                return
 
-    def _records(self, batch: IReplayBatch) -> Iterator[tuple[int, int, int, int, bytes]]:
+    def _places(self, batch: IReplayBatch, records: bytes) -> tuple[Sequence[int], bool]:
         """
-        Give number, nanoseconds, transport, family and address of the records
-        of the clients that count.
+        Give the places of records that may have to be logged, and whether they
+        all have to, or who asked is still to be looked at.
         """
         rule, entries = self.rule, batch.entries
-        records = bytes(batch.records)
-        if rule.clients and not rule.groups:
-            for network in rule.clients:
-                yield from _within(network, records)
-            return
-        for _, number, took, _, transport, family, address in _RECORD.iter_unpack(records):
-            if rule.groups:
-                packed = address[: 4 if family == 4 else 16]
-                if not rule.concerns(packed, entries[number].groupID):
-                    continue
-            yield number, took, transport, family, address
+        wanted = {number for number in batch.hits if rule.matches(entries[number].qname)}
+        if rule.groups and not rule.clients:
+            # All that are answered from one entry are of the same group.
+            wanted = {number for number in wanted if rule.concerns(b"", entries[number].groupID)}
+        numbers = memoryview(records).cast("Q")[_NUMBER::_WORDS].tolist()
+        if rule.clients and not rule.groups and len(rule.clients) <= MOST_SEARCHED:
+            found = chain.from_iterable(_within(each, records) for each in rule.clients)
+            return [place for place in found if numbers[place] in wanted], True
+        if len(wanted) == len(batch.hits):
+            return range(len(numbers)), not rule.clients
+        return [
+            place for place, number in enumerate(numbers) if number in wanted
+        ], not rule.clients
 
-    def _query(self, **fields: Any) -> bool:
-        return self._tell(
+    def _query(self, **fields: Any) -> None:
+        self._tell(
             TraceEvent.QUERY_RESOLUTION,
             "query {qname} {qtype} from {client} by {transport}: {outcome}, {rcode},"
             " {duration_ms} ms",
@@ -274,39 +316,45 @@ class Tracer:
                 result=result,
             )
 
-    def _tell(self, event: TraceEvent, format: str, **fields: Any) -> bool:
+    def _tell(self, event: TraceEvent, format: str, **fields: Any) -> None:
         """
         Log a line, unless there were too many in this second.
+        """
+        if not self._hasRoom():
+            self.suppressed += 1
+            return
+        self._left -= 1
+        self.written += 1
+        self.log.debug(format, traced=event.value, **fields)
+
+    def _hasRoom(self) -> bool:
+        """
+        May another line be written in this second?
         """
         second = int(self._now())
         if second != self._second:
             self._second, self._left = second, LINES_PER_SECOND
-        if not self._left:
-            self.suppressed += 1
-            return False
-        self._left -= 1
-        self.written += 1
-        self.log.debug(format, traced=event.value, **fields)
-        return True
+        return self._left > 0
 
 
-def _within(network: Network, records: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+def _within(network: Network, records: bytes) -> Iterator[int]:
     """
-    Give what L{Tracer._records} does for the clients of one network: by a search
-    in C, as there may be tens of thousands of records.
+    Give the places of the records of one network's clients, so many at most as
+    are looked at: by a search in C, as there may be thousands.
     """
     packed, length = network
     wanted = bytes([4 if len(packed) == 4 else 6]) + packed[: length // 8]
     at = records.find(wanted)
-    while at >= 0:
-        start, off = divmod(at - _FAMILY, _RECORD.size)
-        if not off and start >= 0:
-            _, number, took, _, transport, family, address = _RECORD.unpack_from(
-                records, start * _RECORD.size
-            )
-            if contains(network, address[: len(packed)]):
-                yield number, took, transport, family, address
-        at = records.find(wanted, at + 1)
+    found = 0
+    while at >= 0 and found < MOST_LOOKED_AT:
+        place, off = divmod(at - _FAMILY, _RECORD.size)
+        start = at + 1
+        if not off and place >= 0:
+            if contains(network, records[start : start + len(packed)]):
+                found += 1
+                yield place
+            start = (place + 1) * _RECORD.size
+        at = records.find(wanted, start)
 
 
 def _packed(address: str) -> bytes:

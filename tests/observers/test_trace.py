@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +20,14 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers.applog import ApplicationLog, LineWriter
-from dnsguard.observers.trace import LINES_PER_SECOND, TraceEvent, Tracer
-from dnsguard.policy.clients import parseNetwork
+from dnsguard.observers.trace import (
+    LINES_PER_BATCH,
+    LINES_PER_SECOND,
+    MOST_LOOKED_AT,
+    TraceEvent,
+    Tracer,
+)
+from dnsguard.policy.clients import contains, normalized, parseNetwork
 from dnsguard.wire.names import fromText
 from tests.support.events import entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
@@ -246,6 +253,55 @@ class TracerTests(SynchronousTestCase):
             self.tracer.queryAnswered(eventOf())
         self.assertEqual(len(texts(events)), LINES_PER_SECOND + 1)
         self.assertEqual((self.tracer.written, self.tracer.suppressed), (LINES_PER_SECOND + 1, 14))
+
+    def test_batchesAreBounded(self) -> None:
+        """
+        Of a large batch only so many queries are looked at one by one, and so
+        many lines written; all that isn't is counted. One client's are found
+        wherever they are.
+        """
+        entries = {7: entryFor(group="kids"), 8: entryFor("example.net")}
+        batch = FakeReplayBatch(entries)
+        for number in range(1200):
+            batch.add(7 + number % 2, f"192.0.2.{number % 100}")
+        batch.add(7, "198.51.100.1")
+        some = [f"203.0.113.{number}" for number in range(3)]
+        for clients, groups, written, suppressed, unseen in [
+            ((), (), LINES_PER_BATCH, 1201 - LINES_PER_BATCH, 0),
+            ((), ("kids",), LINES_PER_BATCH, 601 - LINES_PER_BATCH, 0),
+            (("198.51.100.1",), (), 1, 0, 0),
+            (("192.0.2.0/24",), (), LINES_PER_BATCH, MOST_LOOKED_AT - LINES_PER_BATCH, 0),
+            (some, (), 0, 0, 1201 - MOST_LOOKED_AT),
+            (some, ("kids",), LINES_PER_BATCH, 0, 1202 - 2 * LINES_PER_BATCH),
+        ]:
+            self.now += 1
+            self.tracer = Tracer(now=lambda: self.now)
+            self.trace(QUERIES, clients=clients, groups=groups)
+            with capturedLogs() as events:
+                self.tracer.queriesReplayed(batch)
+            counted = (len(texts(events)), self.tracer.suppressed, self.tracer.unseen)
+            self.assertEqual(counted, (written, suppressed, unseen), (clients, groups))
+            self.assertEqual(self.tracer.written, written)
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.lists(st.tuples(st.ip_addresses(), st.integers(0, 128)), max_size=12),
+        st.lists(st.ip_addresses(), max_size=12),
+    )
+    def test_manyNetworks(self, clients: list[Any], asking: list[Any]) -> None:
+        """
+        Of however many networks, who is in one of them is found.
+        """
+        networks = [
+            ip_network(f"{base}/{min(length, base.max_prefixlen)}", strict=False)
+            for base, length in clients
+        ]
+        tracer = Tracer(now=lambda: 1.0)
+        tracer.trace([QUERIES], [parseNetwork(str(network)) for network in networks], (), ["x"])
+        for address in [*asking, *(base for base, _ in clients)]:
+            packed = normalized(address.packed)
+            inside = any(contains(parseNetwork(str(each)), packed) for each in networks)
+            self.assertEqual(tracer.rule.concerns(packed, ""), inside, (address, networks))
 
     def test_exchangesAndRefreshes(self) -> None:
         """

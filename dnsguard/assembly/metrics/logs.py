@@ -122,6 +122,12 @@ LOGS = (
         lambda guard: guard.observers.tracer.suppressed,
     ),
     Metric.counter(
+        "dnsguard_trace_unseen_total",
+        "Replayed queries of which it isn't known whether there would have been a line, as too"
+        " many came at a time to look at each.",
+        lambda guard: guard.observers.tracer.unseen,
+    ),
+    Metric.counter(
         "dns_querystore_recorded_total", "Rows put into the buffer.", _store("total_recorded")
     ),
     Metric.counter("dns_querystore_dropped_total", "Rows lost.", _store("dropped_events")),
