@@ -121,7 +121,7 @@ cdef class CompiledReplayStore:
     cdef dg_reader *reader
     cdef unsigned int ringBits
     cdef readonly object generation
-    cdef int64_t life
+    cdef int64_t life, swept
     cdef tuple networks
     cdef list departed, leaving
     cdef bytearray drained
@@ -138,4 +138,5 @@ cdef class CompiledReplayStore:
     cdef int publishViews(self, dg_views *views) except -1
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
+    cdef void sweep(self, int64_t now) noexcept
     cdef int letGo(self) except -1

@@ -13,7 +13,6 @@ why they don't.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -26,6 +25,7 @@ from twisted.logger import Logger
 
 import dnsguard
 from dnsguard.control.config.document import EditError, patched
+from dnsguard.priority import LATER, stepBack
 
 __all__ = ["LARGE", "rewritten"]
 
@@ -34,8 +34,6 @@ LARGE = 4 << 10
 
 PATIENCE = 120.0
 """Seconds that the process gets."""
-
-_NICENESS = 10
 
 _log = Logger()
 
@@ -84,8 +82,7 @@ def main() -> int:
     """
     Be the program: 0 for success, 1 with one line on standard error.
     """
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+    stepBack(LATER)
     order = json.load(sys.stdin)
     try:
         text = patched(order["text"], order["patch"])
