@@ -3,17 +3,20 @@
 How long an answer takes at half of what a server can do, quiet and disturbed.
 
 Usage: C{python bench/latency.py [--seconds 10] [--rounds 1] [--share 0.5]
-[--priority] [--source] [--built]}. Core 0 has the server and every process that it starts (the query
-store's worker and the one that compiles lists among them), core 1 the load and
-the upstream. Each server is loaded with all it takes for three seconds, then with
-half of what it answered, for so many seconds: dnsguard with nothing else to do;
-dnsguard while the policy is published anew each second, other lists of a million
-names come into force every three seconds, and rows are flushed each second;
-unbound with nothing else to do, and with C{unbound-control reload_keep_cache} each
-second, which reads its configuration again. Half of the queries have EDNS, and
-every answer is checked. dnsguard is what an installation gets: it is built into
-C{build/lib} first, which takes a minute or two and is left out with C{--built};
-with C{--source} it is the source tree, built in place.
+[--quiet] [--priority] [--source] [--built]}. Core 0 has the server and every process
+that it starts (the query store's worker and the one that compiles lists among them),
+core 1 the load and the upstream. Each server is loaded with all it takes for three
+seconds, then with half of what it answered, for so many seconds: dnsguard with nothing
+else to do, at unbound's rate and at its own; dnsguard while the policy is published
+anew each second, other lists of a million names come into force every three seconds,
+and rows are flushed each second; unbound with nothing else to do, and with
+C{unbound-control reload_keep_cache} each second, which reads its configuration again.
+The responder in C, which does nothing but answer, says what the machine and the load
+make of it at the same rates: no server can do better. With C{--quiet} nobody is
+disturbed, and with several rounds the medians are printed in the end. Half of the
+queries have EDNS, and every answer is checked. dnsguard is what an installation gets:
+it is built into C{build/lib} first, which takes a minute or two and is left out with
+C{--built}; with C{--source} it is the source tree, built in place.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +48,9 @@ PORT = freePort()
 LISTS_EVERY = 3
 
 PRIORITY = "--priority" in sys.argv
+
+FOUND: dict[tuple[str, float], list[dict[str, Any]]] = {}
+"""By name and rate: what each round gave."""
 
 Disturb = Callable[[int], None]
 """Disturbs a server, given how many seconds it has been loaded."""
@@ -124,11 +131,18 @@ def flood(tools: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def timed(rate: float, seconds: float) -> tuple[str, ...]:
+    """
+    Give the arguments that make a load of so many questions a second.
+    """
+    return ("-q", str(int(rate)), "-w", "4096", "-t", str(seconds))
+
+
 def measured(tools: Path, rate: float, seconds: float, disturb: Disturb) -> dict[str, Any]:
     """
     Load a server at a rate, and disturb it each second.
     """
-    load = flood(tools, "-q", str(int(rate)), "-w", "4096", "-t", str(seconds))
+    load = flood(tools, *timed(rate, seconds))
     began = time.monotonic()
     for second in range(int(seconds)):
         time.sleep(max(0.0, began + second + 0.5 - time.monotonic()))
@@ -153,9 +167,22 @@ def quiet(second: int) -> None:
     """
 
 
-def dnsguard(tools: Path, options: Any) -> None:
+def floor(tools: Path, options: Any, rates: Iterable[float]) -> None:
     """
-    Measure dnsguard.
+    Measure the responder in C, which blocks nothing.
+    """
+    with started([str(tools / "responder"), "-p", str(PORT)], tools):
+        for _ in range(options.rounds):
+            for rate in rates:
+                load = flood(tools, *timed(rate, options.seconds), "-b", "0")
+                tell("C responder", rate, json.loads(load.communicate()[0]))
+
+
+def dnsguard(tools: Path, options: Any, unbounds: float | None) -> float:
+    """
+    Measure dnsguard, at unbound's rate, too.
+
+    @return: The rate.
     """
     path = tools / "dnsguard.yaml"
     path.write_text(configuration(tools, 0))
@@ -170,18 +197,24 @@ def dnsguard(tools: Path, options: Any) -> None:
             process.send_signal(signal.SIGHUP)
 
         for _ in range(options.rounds):
+            if unbounds is not None:
+                tell("dnsguard", unbounds, measured(tools, unbounds, options.seconds, quiet))
             tell("dnsguard", rate, measured(tools, rate, options.seconds, quiet))
-            tell("dnsguard, disturbed", rate, measured(tools, rate, options.seconds, disturb))
+            if not options.quiet:
+                tell("dnsguard, disturbed", rate, measured(tools, rate, options.seconds, disturb))
+    return rate
 
 
-def unbound(tools: Path, options: Any) -> None:
+def unbound(tools: Path, options: Any) -> float | None:
     """
     Measure unbound.
+
+    @return: The rate; L{None} if it isn't there.
     """
     peer = next(peer for peer in PEERS if peer.name == "unbound")
     if peer.path() is None:
         print("unbound: left out, it isn't on this machine")
-        return
+        return None
     folder = tools / "unbound"
     folder.mkdir()
     arguments = peer.configure(folder, PORT, UPSTREAM)
@@ -205,13 +238,16 @@ def unbound(tools: Path, options: Any) -> None:
 
         for _ in range(options.rounds):
             tell("unbound", rate, measured(tools, rate, options.seconds, quiet))
-            tell("unbound, reloaded", rate, measured(tools, rate, options.seconds, reload))
+            if not options.quiet:
+                tell("unbound, reloaded", rate, measured(tools, rate, options.seconds, reload))
+    return rate
 
 
 def tell(name: str, rate: float, found: dict[str, Any]) -> None:
     """
-    Print one row.
+    Print one row, and keep it.
     """
+    FOUND.setdefault((name, rate), []).append(found)
     print(
         f"{name:22} {rate:9.0f} {found['p50_us']:8.0f} {found['p99_us']:8.0f}"
         f" {found['p999_us']:9.0f} {found['answered']:9} {found['lost']:6} {found['wrong']:6}",
@@ -228,6 +264,17 @@ def place(options: Any) -> Path:
     return HERE.parent / "build" / "lib" if options.built else installation()
 
 
+def tellMedians() -> None:
+    """
+    Print the middle one of each figure in all rounds.
+    """
+    print("\nmedians")
+    for (name, rate), rounds in list(FOUND.items()):
+        tell(
+            name, rate, {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+        )
+
+
 def main() -> None:
     """
     Measure both, and print a table.
@@ -236,9 +283,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--share", type=float, default=0.5, help="of what a server can do")
+    parser.add_argument("--quiet", action="store_true", help="disturb nobody")
+    parser.add_argument("--built", action="store_true", help="measure what was built before")
     parser.add_argument("--priority", action="store_true", help="before other processes")
     parser.add_argument("--source", action="store_true", help="measure the tree, built in place")
-    parser.add_argument("--built", action="store_true", help="measure what was built before")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(place(options))
     with tempfile.TemporaryDirectory(prefix="dnsguard-") as name:
@@ -251,8 +299,11 @@ def main() -> None:
         print(f"{'server':22} {'rate':>9} {'p50 us':>8} {'p99 us':>8} {'p99.9 us':>9}", end="")
         print(f" {'answered':>9} {'lost':>6} {'wrong':>6}")
         try:
-            dnsguard(tools, options)
-            unbound(tools, options)
+            unbounds = unbound(tools, options)
+            rates = [unbounds, dnsguard(tools, options, unbounds)]
+            floor(tools, options, [rate for rate in rates if rate is not None])
+            if options.rounds > 1:
+                tellMedians()
         finally:
             upstream.terminate()
             upstream.wait()

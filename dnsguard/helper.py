@@ -24,11 +24,13 @@ from twisted.python.failure import Failure
 
 import dnsguard
 from dnsguard.errors import DNSGuardError, HelperError
+from dnsguard.priority import keepForefront
 from dnsguard.processes.events import EventCourier
 from dnsguard.processes.link import Link
 from dnsguard.processes.orders import Orders
 from dnsguard.processes.process import FIRST_SOCKET, LINK, joinLink
 from dnsguard.server.address import ListenAddress
+from dnsguard.services.threads import giveWay
 
 __all__ = ["HelperProgram", "main"]
 
@@ -140,9 +142,11 @@ def main() -> None:
     os.set_inheritable(LINK, False)
     from twisted.internet import reactor
 
+    keepForefront()
+    running: Any = reactor
+    giveWay(running.getThreadPool())
     program = HelperProgram(reactor)
     program.begin()
-    running: Any = reactor
     running.run(installSignalHandlers=False)
 
 

@@ -26,6 +26,7 @@ from dnsguard.errors import ConfigError, DNSGuardError, ListenError
 from dnsguard.interfaces import IReloadable
 from dnsguard.observers.applog import ApplicationLog, LineWriter, Stream
 from dnsguard.observers.errorlog import ErrorFile, ErrorLog
+from dnsguard.priority import keepForefront
 from dnsguard.services.applog import ApplicationLogService
 from dnsguard.services.collector import undisturbed
 from dnsguard.services.errorlog import ErrorLogService
@@ -140,6 +141,7 @@ def makeService(
     @raise SystemExit: The configuration can't be used; what is wrong has been
         written to standard error.
     """
+    own = reactor is None
     if reactor is None:
         from twisted.internet import reactor
     # Everything is imported by the assembly, which --help needn't wait for.
@@ -148,6 +150,9 @@ def makeService(
     loaded, resolver = _build(source, environ, lambda config: build(config, reactor))
     for problem in loaded.warnings:
         Logger(namespace="dnsguard.config").warn("{problem}", problem=problem.sentence)
+    if own and loaded.config.server.processes == 1:
+        # The process is ours, and starts no others of its kind.
+        keepForefront()
     errors = _errors(loaded.config, reactor)
     applicationLog = _applicationLog(loaded.config, options.parent or {}, errors.errors)
 

@@ -58,7 +58,7 @@ from dnsguard.services.heap import tuneHeap
 from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
-from dnsguard.services.threads import takeTurns
+from dnsguard.services.threads import giveWay, takeTurns
 
 __all__ = ["Guard", "makeService", "problemsOf"]
 
@@ -398,6 +398,7 @@ def makeService(config: Config, reactor: Any) -> Guard:
     """
     tuneHeap()
     takeTurns()
+    giveWay(reactor.getThreadPool())
     try:
         return Guard(config, reactor)
     except (PolicyError, InvalidPolicy):

@@ -25,7 +25,7 @@ from dnsguard.querystore.recorder import QueryRecorder
 from dnsguard.querystore.spool import Spool
 from dnsguard.querystore.tail import LiveTail
 from dnsguard.services.queryflush import QueryFlushService
-from dnsguard.services.threads import ThreadedService
+from dnsguard.services.threads import ThreadedService, giveWay
 
 __all__ = [
     "QueryStore",
@@ -149,6 +149,7 @@ def makeQueryStore(
     pool = None
     if engine is Engine.CLICKHOUSE:
         pool = ThreadPool(0, _THREADS, "clickhouse")
+        giveWay(pool)
     store = _MAKERS[engine](config, reactor, pool or reactor.getThreadPool(), now)
     spool = None
     if engine is not Engine.MEMORY:

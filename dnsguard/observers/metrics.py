@@ -9,8 +9,8 @@ asks for are counted together.
 
 Queries replayed come by the ten thousand. They are counted exactly: what is
 counted under is looked up once for each entry and noted, and the rest is one pass
-over the records. Their durations are sampled, L{SAMPLES} a batch, and each sample
-stands for its share of the batch.
+over the records. Their durations are sampled, L{FEW_SAMPLES} to L{SAMPLES} a batch,
+and each sample stands for its share of the batch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ _COMMON = (1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 43, 48, 52, 64, 65, 255, 257)
 _TYPES = {number: TYPES[number] for number in _COMMON}
 
 SAMPLES = 64
-"""Durations looked at in a batch of replayed queries."""
+"""Durations looked at in a batch of replayed queries, at most."""
+
+FEW_SAMPLES = 16
+"""Durations looked at in any batch of more: one in L{THIN} is enough beyond."""
+
+THIN = 32
+"""Of so many queries in a batch, one is looked at: batches come often then."""
 
 _REMEMBERED = 200_000
 """Entries whose labels are noted."""
@@ -159,7 +165,8 @@ class QueryMetrics:
         An outcome so rare that none of its queries is looked at gets its
         durations with a later batch.
         """
-        step = -(-len(batch) // SAMPLES) or 1
+        size = len(batch)
+        step = max(-(-size // SAMPLES), min(THIN, -(-size // FEW_SAMPLES))) or 1
         self._batches += 1
         first = self._batches % step
         numbers = octets.cast("Q")[1 + first * _WORDS :: step * _WORDS].tolist()

@@ -10,7 +10,6 @@ output; the end of its input is the end of it, so it never outlives the server.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from dnsguard.errors import StoreError
+from dnsguard.priority import HINDMOST, stepBack
 from dnsguard.querystore.block import Block, BrokenBlock
 from dnsguard.querystore.duckfile import DuckFile, FileLost
 from dnsguard.querystore.frames import FrameReader, frame
@@ -29,9 +29,6 @@ from dnsguard.querystore.statements import Statement
 __all__ = ["Worker", "main"]
 
 READ = 1 << 20
-
-NICE = 15
-"""How far behind the server: with no core idle, a thirtieth of one is left."""
 
 
 TRIAL = 0.002
@@ -162,17 +159,6 @@ def serve(worker: Worker, source: int, sink: BinaryIO) -> None:
                 return
 
 
-def _stepBack() -> None:
-    """
-    Let everything else go first: the server above all, which may have been
-    given a priority that processes inherit. Rows can wait, and do in the spool.
-    """
-    os.nice(NICE)
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 def main(arguments: list[str]) -> int:
     """
     Open the file, say how that went, and serve.
@@ -182,7 +168,8 @@ def main(arguments: list[str]) -> int:
     # Both are meant for the server, which ends this process by closing its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _stepBack()
+    # Rows can wait, and do in the spool.
+    stepBack(HINDMOST)
     sink = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not end up between frames.
     os.dup2(2, 1)

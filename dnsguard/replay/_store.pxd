@@ -126,7 +126,7 @@ cdef class CompiledReplayStore:
     cdef dg_reader *reader
     cdef unsigned int ringBits
     cdef readonly object generation
-    cdef int64_t lives, reserved
+    cdef int64_t lives, reserved, swept
     cdef object judge
     cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks
@@ -146,4 +146,5 @@ cdef class CompiledReplayStore:
     cdef int publishViews(self, dg_views *views, kept) except -1
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
+    cdef void sweep(self, int64_t now) noexcept
     cdef int letGo(self) except -1

@@ -30,7 +30,9 @@ from dnsguard.replay.views import ViewMap
 __all__ = ["CompiledReplayStore", "readReply", "readRequest", "siphash"]
 
 cdef enum:
-    SWEPT_BY_DRAIN = 4096
+    SWEPT_A_SECOND = 81920
+    SWEPT_MOST = 4096
+    SWEPT_LEAST = 256
     SWEPT_WITH_EACH = 32
     LET_GO_BY_DRAIN = 4096
     # Empty places cost a nanosecond or two, but a table may have a million.
@@ -440,9 +442,7 @@ cdef class CompiledReplayStore:
         cdef uint64_t waiting = 0, count, i
         # The batch before this one isn't valid any more.
         self.letGo()
-        dg_sweep(
-            self.table, SWEPT_BY_DRAIN, dg_clock(CLOCK_MONOTONIC) + self.table.clockOffset
-        )
+        self.sweep(dg_clock(CLOCK_MONOTONIC))
         self.reclaim()
         for i in range(DG_READERS):
             waiting += dg_pending(&self.table.readers[i].ring)
@@ -455,6 +455,19 @@ cdef class CompiledReplayStore:
         self.takeAll(<dg_record *>PyByteArray_AS_STRING(self.drained), count)
         records = memoryview(self.drained)[: count * sizeof(dg_record)].toreadonly()
         return ReplayBatch(records, self.factsOf)
+
+    cdef void sweep(self, int64_t now) noexcept:
+        """
+        Free entries that are dead: look at as many in a second, however often
+        there is something to drain.
+        """
+        cdef int64_t due = min(now - self.swept, SECOND) * SWEPT_A_SECOND // SECOND
+        self.swept = now
+        dg_sweep(
+            self.table,
+            <uint64_t>max(SWEPT_LEAST, min(SWEPT_MOST, due)),
+            now + self.table.clockOffset,
+        )
 
     def factsOf(self, uint64_t number):
         """

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
+from dnsguard.priority import comeForward, startAhead
 from dnsguard.query import Transport
 from dnsguard.replay._listener import DatagramWorker
 
@@ -229,7 +230,7 @@ class CompiledDatagramListener:
             return
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self._thread = Thread(target=self._run, name="dnsguard replay", daemon=True)
-        self._thread.start()
+        startAhead(self._thread)
 
     def stopReading(self) -> None:
         """
@@ -272,6 +273,7 @@ class CompiledDatagramListener:
         """
         Answer hits until told to stop. The listener's thread.
         """
+        comeForward()
         number = self._worker.run()
         if number:
             self._reactor.callFromThread(

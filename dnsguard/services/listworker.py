@@ -12,9 +12,7 @@ output. It touches no network and knows nothing of who runs it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from dnsguard.errors import PolicyError
 from dnsguard.policy.domainset import newBuilder, save
 from dnsguard.policy.listparser import parseList
 from dnsguard.policy.setformat import readHeader
+from dnsguard.priority import LATER, stepBack
 
 __all__ = ["PARSER", "Job", "Report", "compileLists", "inputsOf"]
 
@@ -33,7 +32,6 @@ PARSER = 1
 """Is raised when lists are to be parsed anew although they haven't changed."""
 
 _CHUNK = 1 << 16
-_NICENESS = 10
 
 
 @attrs.frozen
@@ -153,8 +151,7 @@ def main() -> int:
     """
     Be the program: 0 for success, 1 with one line on standard error.
     """
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+    stepBack(LATER)
     try:
         reports = compileLists(Job.load(sys.stdin.buffer.read()))
     except (PolicyError, OSError, ValueError, KeyError, MemoryError) as reason:

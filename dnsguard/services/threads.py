@@ -18,7 +18,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-__all__ = ["TURN", "ThreadedService", "takeTurns"]
+from dnsguard.priority import PatientThread
+
+__all__ = ["TURN", "ThreadedService", "giveWay", "takeTurns"]
 
 TURN = 0.001
 """
@@ -33,6 +35,15 @@ def takeTurns() -> None:
     Have threads give way to each other sooner.
     """
     sys.setswitchinterval(min(TURN, sys.getswitchinterval()))
+
+
+def giveWay(pool: ThreadPool) -> None:
+    """
+    Have the threads that a pool starts from now on step back behind those that
+    answer: rows are encoded there, policies made and files read, for milliseconds
+    at a time.
+    """
+    pool.threadFactory = PatientThread
 
 
 class ThreadedService(Service):

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from dnsguard.answer import Outcome
 from dnsguard.interfaces import IQueryObserver
 from dnsguard.observers import metrics as module
-from dnsguard.observers.metrics import OTHER, SAMPLES, QueryMetrics
+from dnsguard.observers.metrics import FEW_SAMPLES, OTHER, SAMPLES, QueryMetrics
 from dnsguard.query import Transport
 from tests.support.events import entryFor, eventOf
 from tests.support.replaybatch import FakeReplayBatch
@@ -202,8 +202,9 @@ class ReplayedQueryTests(SynchronousTestCase):
         counted = {outcome: metrics.durations[outcome].count for outcome in Outcome}
         owed = {outcome: metrics._owed[outcome] for outcome in Outcome}
         self.assertEqual(sum(counted.values()) + sum(owed.values()), queries)
-        self.assertGreater(counted[Outcome.BLOCKED], SAMPLES - 5)
-        self.assertLess(owed[Outcome.BLOCKED], 5)
+        # One of the sixteen queries that are apart is looked at.
+        self.assertGreater(counted[Outcome.BLOCKED], SAMPLES - SAMPLES * 4 // FEW_SAMPLES)
+        self.assertLess(owed[Outcome.BLOCKED], SAMPLES * 4 // FEW_SAMPLES)
 
     def test_entriesAreForgotten(self) -> None:
         """

@@ -207,7 +207,7 @@ class CompiledStorePolicyTests(InC, StorePolicyRules):
         for number in range(3000):
             self.remember(store, self.name(number), 300, now=time.monotonic())
         store.adopt(FakePolicy(1))
-        for _ in range(4):
+        for _ in range(64):
             store.drain()
         self.assertEqual(store.counters()["entries"], 0)
         self.assertEqual(store.counters()["bytes"], 0)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.bounds import DRAIN_LIMIT
-from dnsguard.services.replaydrain import ReplayDrainService
+from dnsguard.services.replaydrain import SHORTEST, TURN, ReplayDrainService
 
 
 class Store:
@@ -98,6 +98,41 @@ class ReplayDrainServiceTests(SynchronousTestCase):
         self.service.stopService()
         self.assertEqual(self.service.drained, 4 * DRAIN_LIMIT + 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_oftenWhenBusy(self) -> None:
+        """
+        The faster queries are replayed, the more often they are taken, so that
+        there are about as many each time; but not more often than makes sense.
+        """
+        self.service.startService()
+        self.store.ring = ["a"] * (TURN * 5)
+        self.clock.advance(0.5)
+        (call,) = self.clock.getDelayedCalls()
+        self.assertAlmostEqual(call.getTime() - self.clock.seconds(), 0.1)
+        self.store.ring = ["a"] * TURN
+        self.clock.advance(0.1)
+        (call,) = self.clock.getDelayedCalls()
+        self.assertAlmostEqual(call.getTime() - self.clock.seconds(), 0.1)
+        self.store.ring = ["a"] * (DRAIN_LIMIT - 1)
+        self.clock.advance(0.1)
+        self.clock.advance(0.0125)
+        self.store.ring = ["a"] * (DRAIN_LIMIT - 1)
+        self.clock.advance(0.01)
+        (call,) = self.clock.getDelayedCalls()
+        self.assertAlmostEqual(call.getTime() - self.clock.seconds(), SHORTEST)
+
+    def test_seldomWhenIdle(self) -> None:
+        """
+        When hardly anything is replayed, it looks at its interval again.
+        """
+        self.service.startService()
+        self.store.ring = ["a"] * (TURN * 5)
+        self.clock.advance(0.5)
+        for ring in ([], ["a"]):
+            self.store.ring = ring
+            self.clock.advance(0.5)
+            (call,) = self.clock.getDelayedCalls()
+            self.assertEqual(call.getTime() - self.clock.seconds(), 0.5)
 
     def test_brokenObserver(self) -> None:
         """

@@ -6,6 +6,8 @@ Tests for L{dnsguard.services.threads}.
 from __future__ import annotations
 
 import sys
+import threading
+from queue import Queue
 from typing import Any
 
 from twisted.application.service import Service
@@ -15,7 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from dnsguard.services.threads import TURN, ThreadedService, takeTurns
+from dnsguard.priority import PatientThread
+from dnsguard.services.threads import TURN, ThreadedService, giveWay, takeTurns
 
 reactor: Any = globalReactor
 
@@ -56,6 +59,24 @@ class ThreadedServiceTests(TestCase):
         await service.stopService()
         self.assertEqual(inner.done, "done")
         self.assertTrue(pool.joined)
+
+
+class GiveWayTests(SynchronousTestCase):
+    """
+    Tests for L{giveWay}.
+    """
+
+    def test_patient(self) -> None:
+        """
+        Work in the pool is done by threads that have stepped back.
+        """
+        pool = ThreadPool(0, 1, "test")
+        giveWay(pool)
+        found: Queue[threading.Thread] = Queue()
+        pool.start()
+        self.addCleanup(pool.stop)
+        pool.callInThread(lambda: found.put(threading.current_thread()))
+        self.assertIsInstance(found.get(timeout=20), PatientThread)
 
 
 class TakeTurnsTests(SynchronousTestCase):

@@ -13,9 +13,7 @@ why they don't.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ from twisted.logger import Logger
 
 from dnsguard.children import childEnvironment
 from dnsguard.control.config.document import EditError, patched
+from dnsguard.priority import LATER, stepBack
 
 __all__ = ["LARGE", "rewritten"]
 
@@ -33,8 +32,6 @@ LARGE = 4 << 10
 
 PATIENCE = 120.0
 """Seconds that the process gets."""
-
-_NICENESS = 10
 
 _log = Logger()
 
@@ -75,8 +72,7 @@ def main() -> int:
     """
     Be the program: 0 for success, 1 with one line on standard error.
     """
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+    stepBack(LATER)
     order = json.load(sys.stdin)
     try:
         text = patched(order["text"], order["patch"])
