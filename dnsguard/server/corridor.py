@@ -176,6 +176,7 @@ class Corridor(Respondent):
             address,
             transport,
             respond,
+            layout,
         )
 
     def _made(
@@ -190,6 +191,7 @@ class Corridor(Respondent):
         address: bytes,
         transport: Transport,
         respond: Respond,
+        layout: Layout | None = None,
     ) -> Exchange:
         """
         Find out who asks, and make the query.
@@ -208,7 +210,7 @@ class Corridor(Respondent):
         else:
             asker = Asker(unpack(address))
         query = newQuery(name, type, cls, asker, transport, edns, flags, self._seconds(), view)
-        return Exchange(self, request, query, flags, questionEnd, policy, respond)
+        return Exchange(self, request, query, flags, questionEnd, policy, respond, layout)
 
     def _identify(self, policy: Any, address: bytes) -> tuple[Asker, View]:
         """

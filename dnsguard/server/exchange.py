@@ -65,7 +65,11 @@ class Exchange:
         questionEnd: int,
         policy: Any,
         respond: Respond,
+        layout: Layout | None = None,
     ) -> None:
+        """
+        @param layout: The scan of the request, if there is one already.
+        """
         self.ending = ending
         self.request = request
         self.query = query
@@ -74,7 +78,7 @@ class Exchange:
         self.policy = policy
         self.respond: Respond | None = respond
         self.answering: Any = None
-        self._layout: Layout | None = None
+        self._layout = layout
 
     @property
     def layout(self) -> Layout:
