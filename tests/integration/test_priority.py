@@ -6,6 +6,7 @@ Who goes first in a process that serves, and in those that it starts.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from dnsguard.priority import BEHIND, HINDMOST, NICEST
-from tests.support.process import DNSGuardProcess, freePort
+import dnsguard
+from dnsguard.priority import BEHIND, HINDMOST, LATER, NICEST
+from tests.support.ports import freePort
+from tests.support.process import DNSGuardProcess
 
 PATIENCE = 60.0
 
@@ -51,6 +54,41 @@ def workers(process: int, name: str) -> list[int]:
         if parent == process and name.encode() in command:
             found.append(int(place.name))
     return found
+
+
+class WorkerTests(SynchronousTestCase):
+    """
+    Programs that somebody waits for.
+    """
+
+    if sys.platform != "linux":
+        skip = "Linux has such policies"
+
+    def test_stepsBack(self) -> None:
+        """
+        What compiles lists, and what changes large files, is behind before it
+        reads what there is to do.
+        """
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        for module in ("dnsguard.services.listworker", "dnsguard.control.config.rewriter"):
+            program = subprocess.Popen(
+                [sys.executable, "-m", module],
+                cwd=Path(dnsguard.__file__).parent.parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            with program:
+                try:
+                    end = time.monotonic() + PATIENCE
+                    while os.sched_getscheduler(program.pid) != os.SCHED_BATCH:
+                        self.assertLess(time.monotonic(), end, module)
+                        self.assertIsNone(program.poll(), module)
+                        time.sleep(0.01)
+                    found = os.getpriority(os.PRIO_PROCESS, program.pid)
+                finally:
+                    program.kill()
+            self.assertEqual(found, max(before, LATER), module)
 
 
 class PriorityTests(SynchronousTestCase):
