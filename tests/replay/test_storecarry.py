@@ -342,7 +342,7 @@ class StoreCarryRules(StoreRules):
         store.beginCarrying(only(*kept))
         self.carryOver(store, now)
         store.adopt(FakePolicy(1), Kept.CARRIED)
-        for _ in range(4):
+        for _ in range(64):
             store.drain()
         counters = store.counters()
         self.assertEqual(counters["entries"], 1000)
