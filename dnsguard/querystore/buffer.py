@@ -28,6 +28,7 @@ from dnsguard.querystore.rows import (
     factFrame,
     fragment,
     framedFact,
+    plainFragment,
     transportOf,
 )
 
@@ -112,6 +113,7 @@ class RowBuffer:
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
         self._replayed = ReplayedRows(self._entryFragment)
+        self._entryFrames: dict[int, tuple[object, Frame]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -195,22 +197,33 @@ class RowBuffer:
         else:
             self.dropped += 1
 
+    def meet(self, batch: Any, most: int) -> int:
+        """
+        Encode what wasn't met before of replayed queries; see
+        L{dnsguard.interfaces.IEntryObserver.meet}.
+        """
+        replayed = self._replayed
+        if replayed.met > _MOST_ENTRIES:
+            # Here, as a full block may stay for as long as the store is away.
+            replayed.begin(self._facts, anew=True)
+        met: int = replayed.meet(batch, self._indexFor(self._room()), most)
+        return met
+
     def addReplayed(self, batch: Any) -> None:
         """
         Take in queries answered from the replay store.
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
+        room = self._room()
         before, replayed = self.used, self._replayed
-        if replayed.met > _MOST_ENTRIES:
-            # Here, as a full block may stay for as long as the store is away.
+        if replayed.met > _MOST_ENTRIES + len(batch):
             replayed.begin(self._facts, anew=True)
         self._octets -= replayed.octets
         try:
             leftOut, dropped = replayed.translate(
                 batch,
-                self._packedIndex if room > 0 else self._unnotedIndex,
+                self._indexFor(room),
                 self._rows,
                 room,
                 self._threshold,
@@ -221,6 +234,19 @@ class RowBuffer:
         self.recorded += self.used - before
         self.leftOut += leftOut
         self.dropped += dropped
+
+    def _room(self) -> int:
+        """
+        For how many rows there is room.
+        """
+        return 0 if self.octets >= self._maxOctets else self.capacity - self.used
+
+    def _indexFor(self, room: int) -> Callable[[bytes], int]:
+        """
+        Give what tells of clients. Once there is no room there is none until
+        the next block.
+        """
+        return self._packedIndex if room > 0 else self._unnotedIndex
 
     def take(self) -> Block | None:
         """
@@ -332,7 +358,41 @@ class RowBuffer:
         return entry.row
 
     def _encode(self, entry: ReplayedAnswer) -> bytes:
-        return factFragment(
+        """
+        Encode a replay entry's facts. Many share all but name and records.
+        """
+        end = entry.questionEnd
+        # Each rule has a frame of its own, which few have in common.
+        if end and plainFragment is not None and entry.attribution is None:
+            message = entry.message
+            words, rest = self._entryFrame(entry)
+            answers = message[6] << 8 | message[7]
+            made: bytes | None = plainFragment(entry.qname, words, message, end, answers, rest)
+            if made is not None:
+                return made
+        return factFragment(*self._factsOf(entry))
+
+    def _entryFrame(self, entry: ReplayedAnswer) -> Frame:
+        """
+        Encode what a replay entry has in common with many, once for all.
+        """
+        shared = entry.circumstances
+        # By identity, as comparing takes longer than encoding. What has one is
+        # held with it, so that nothing else gets it.
+        known = self._entryFrames.get(id(shared))
+        if known is None:
+            if len(self._entryFrames) >= _FRAMES:
+                self._entryFrames.clear()
+            _, *facts = self._factsOf(entry)
+            known = self._entryFrames[id(shared)] = (shared, factFrame(*facts))
+        return known[1]
+
+    def _factsOf(self, entry: ReplayedAnswer) -> tuple[Any, ...]:
+        """
+        Give the arguments of L{factFragment}. What is replayed came from no
+        upstream.
+        """
+        return (
             entry.qname,
             entry.type,
             entry.cls,

@@ -30,37 +30,48 @@ class EntryFacts(Mapping[int, ReplayedAnswer]):
     The facts of the entries in a batch, looked up as they are asked for.
     """
 
-    def __init__(
-        self, factsOf: Callable[[int], ReplayedAnswer], numbers: Callable[[], Mapping[int, int]]
-    ) -> None:
+    def __init__(self, records: memoryview, factsOf: Callable[[int], ReplayedAnswer]) -> None:
         """
+        @param records: The batch's records.
         @param factsOf: Gives an entry's facts by its number, or raises
             L{KeyError}.
-        @param numbers: Gives a mapping whose keys are the numbers in the batch.
         """
+        self._records = records
         self._factsOf = factsOf
-        self._numbers = numbers
+        self._hits: Mapping[int, int] | None = None
+
+    @property
+    def hits(self) -> Mapping[int, int]:
+        """
+        How often each entry number occurs.
+        """
+        if self._hits is None:
+            # A record is five words, and the second is the number.
+            words = self._records.cast("B").cast("Q")
+            self._hits = Counter(words[1::_WORDS].tolist())
+        return self._hits
 
     def __getitem__(self, number: int) -> ReplayedAnswer:
         return self._factsOf(number)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers())
+        return iter(self.hits)
 
     def __len__(self) -> int:
-        return len(self._numbers())
+        return len(self.hits)
 
 
 @implementer(IReplayBatch)
 class ReplayBatch:
     """
-    What one call of C{drain} took.
+    What one call of C{drain} took. It is part of no cycle: the store wants the
+    octets of its records back as soon as nobody has it any more.
 
     @ivar records: See L{IReplayBatch}.
     @ivar entries: The facts behind each entry number.
     """
 
-    __slots__ = ("_hits", "entries", "records")
+    __slots__ = ("entries", "records")
 
     def __init__(
         self, records: bytes | memoryview, factsOf: Callable[[int], ReplayedAnswer]
@@ -69,22 +80,14 @@ class ReplayBatch:
         @param factsOf: Gives the facts of an entry in C{records}.
         """
         self.records = memoryview(records)
-        self.entries = EntryFacts(factsOf, self._count)
-        self._hits: Mapping[int, int] | None = None
+        self.entries = EntryFacts(self.records, factsOf)
 
     @property
     def hits(self) -> Mapping[int, int]:
         """
         How often each entry number occurs.
         """
-        return self._count()
-
-    def _count(self) -> Mapping[int, int]:
-        if self._hits is None:
-            # A record is five words, and the second is the number.
-            words = self.records.cast("B").cast("Q")
-            self._hits = Counter(words[1::_WORDS].tolist())
-        return self._hits
+        return self.entries.hits
 
     def __len__(self) -> int:
         return self.records.nbytes // RECORD.size

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import Key
 from dnsguard.policy.decision import Attribution
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import HEADER_SIZE, scan
@@ -127,6 +128,38 @@ class ReplayedAnswer:
         if self._qname is not None:
             return self._qname
         return self._message[HEADER_SIZE : HEADER_SIZE + self._shared.nameSize].lower()
+
+    @property
+    def key(self) -> Key:
+        """
+        What the answer's name, type and class are called in caches.
+        """
+        shared = self._shared
+        return self.qname, shared.type, shared.cls, shared.cacheFlags
+
+    @property
+    def message(self) -> bytes:
+        """
+        The answer's message. It isn't the reply, but has the same records.
+        """
+        return self._message
+
+    @property
+    def questionEnd(self) -> int:
+        """
+        Where the question ends in C{message}, if its name is the one asked
+        for; otherwise 0.
+        """
+        # Name, type and class.
+        return HEADER_SIZE + self._shared.nameSize + 4 if self._qname is None else 0
+
+    @property
+    def circumstances(self) -> object:
+        """
+        All but the name and the message: the same object for entries that have
+        it in common, most of the time.
+        """
+        return self._shared
 
     @property
     def type(self) -> int:
