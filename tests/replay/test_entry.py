@@ -57,6 +57,25 @@ class ReplayedAnswerTests(SynchronousTestCase):
         self.assertEqual((entry.viewNumber, entry.generation, entry.cacheFlags), (2, 3, 1))
         self.assertIsNone(entry.row)
 
+    def test_partsOfIt(self) -> None:
+        """
+        It gives its key in caches, and its message with the place behind the
+        question, if that has the name.
+        """
+        entry = entryFor(upstreamAnswer(), cacheFlags=1)
+        self.assertEqual(entry.key, (WWW, 1, 1, 1))
+        self.assertEqual(entry.questionEnd, scan(entry.message).questionEnd)
+        self.assertEqual(entryFor(upstreamAnswer(), fromText("x.example")).questionEnd, 0)
+
+    def test_circumstances(self) -> None:
+        """
+        What many entries have in common is told by one object.
+        """
+        one = entryFor(upstreamAnswer())
+        self.assertIs(entryFor(upstreamAnswer()).circumstances, one.circumstances)
+        other = entryFor(upstreamAnswer(), cacheFlags=1)
+        self.assertNotEqual(other.circumstances, one.circumstances)
+
     def test_holdsTheMessageOfTheCache(self) -> None:
         """
         A cached answer's message is the cache's own, not a copy.

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from dnsguard.interfaces import IReplayBatch
 from dnsguard.replay import store as storeModule
-from dnsguard.replay.batch import RECORD
+from dnsguard.replay.batch import RECORD, ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT
 from dnsguard.wire.names import fromText
 from tests.support.replay import CLIENT, FakePolicy, reply, request
@@ -112,6 +112,21 @@ class StoreBoundsRules(StoreRules):
         )
         self.assertEqual(len(store.drain()), 0)
         self.assertEqual(store.counters()["hits"], 3)
+
+    def test_batchIsGoneAtOnce(self) -> None:
+        """
+        Nothing of a batch is left to the garbage collector, whatever was asked
+        of it: its octets are used again.
+        """
+        octets = bytearray(2 * RECORD.size)
+        self.addCleanup(gc.enable)
+        gc.disable()
+        batch = ReplayBatch(octets, dict.fromkeys((0, 1)).__getitem__)  # type: ignore[arg-type]
+        self.assertEqual((dict(batch.hits), list(batch.entries)), ({0: 2}, [0]))
+        # As long as somebody looks at them, they can't grow.
+        self.assertRaises(BufferError, octets.append, 0)
+        del batch
+        octets.append(0)
 
     def test_factsOutliveTheEntry(self) -> None:
         """
