@@ -20,7 +20,7 @@ cdef class RowBuffer:
     cdef public object _replayed
     cdef bytearray _rows
     cdef list _clients, _facts
-    cdef dict _clientIndexes, _packedIndexes, _factIndexes, _frames, _entryFrames
+    cdef dict _clientIndexes, _packedIndexes, _factIndexes, _frames
 
     cdef _begin(self)
     @cython.locals(query=QueryFacts, client=long, fact=long, size=long)

@@ -18,24 +18,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.block import Block
+from dnsguard.querystore.entries import EntryFragments
 from dnsguard.querystore.rows import (
     FRAGMENT_OVERHEAD,
     PROTOCOLS,
     ROW,
     SKIP,
     Frame,
-    factFragment,
     factFrame,
     fragment,
     framedFact,
-    plainFragment,
     transportOf,
 )
 
 if TYPE_CHECKING:
     from dnsguard.observers.event import QueryEvent
     from dnsguard.policy.asker import Asker
-    from dnsguard.replay.entry import ReplayedAnswer
 
 try:
     from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
@@ -112,8 +110,7 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
-        self._replayed = ReplayedRows(self._entryFragment)
-        self._entryFrames: dict[int, tuple[object, Frame]] = {}
+        self._replayed = ReplayedRows(EntryFragments(excludesName).fragment)
         self._begin()
 
     def _begin(self) -> None:
@@ -343,66 +340,6 @@ class RowBuffer:
             if plain and len(self._frames) < _FRAMES:
                 self._frames[key] = frame
         return frame
-
-    def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
-        """
-        Encode a replay entry's facts; of one left out, nothing. What is
-        replayed came from no upstream this time.
-
-        It is done once, and kept with the entry; no entry outlives a change of
-        what is left out.
-        """
-        if entry.row is None:
-            left = self._excludesName is not None and self._excludesName(entry.qname)
-            entry.row = b"" if left else self._encode(entry)
-        return entry.row
-
-    def _encode(self, entry: ReplayedAnswer) -> bytes:
-        """
-        Encode a replay entry's facts. Many share all but name and records.
-        """
-        end = entry.questionEnd
-        # Each rule has a frame of its own, which few have in common.
-        if end and plainFragment is not None and entry.attribution is None:
-            message = entry.message
-            words, rest = self._entryFrame(entry)
-            answers = message[6] << 8 | message[7]
-            made: bytes | None = plainFragment(entry.qname, words, message, end, answers, rest)
-            if made is not None:
-                return made
-        return factFragment(*self._factsOf(entry))
-
-    def _entryFrame(self, entry: ReplayedAnswer) -> Frame:
-        """
-        Encode what a replay entry has in common with many, once for all.
-        """
-        shared = entry.circumstances
-        # By identity, as comparing takes longer than encoding. What has one is
-        # held with it, so that nothing else gets it.
-        known = self._entryFrames.get(id(shared))
-        if known is None:
-            if len(self._entryFrames) >= _FRAMES:
-                self._entryFrames.clear()
-            _, *facts = self._factsOf(entry)
-            known = self._entryFrames[id(shared)] = (shared, factFrame(*facts))
-        return known[1]
-
-    def _factsOf(self, entry: ReplayedAnswer) -> tuple[Any, ...]:
-        """
-        Give the arguments of L{factFragment}. What is replayed came from no
-        upstream.
-        """
-        return (
-            entry.qname,
-            entry.type,
-            entry.cls,
-            entry.outcome.value,
-            entry.rCode,
-            entry.groupID,
-            entry.attribution,
-            entry.answer,
-            "",
-        )
 
     def _append(self, fragments: list[bytes], made: bytes) -> int:
         """

@@ -120,8 +120,7 @@ class ReplayDrainService(Service):
         if batch is None:
             batch = self._batch = self._take()
             self._since = self._clock.seconds()
-        if not len(batch):
-            self._batch = None
+        if batch is None:
             return
         if self._isKnown(batch):
             self._handOn(batch)
@@ -156,16 +155,19 @@ class ReplayDrainService(Service):
             return 0
         return met
 
-    def _take(self) -> IReplayBatch | tuple[()]:
+    def _take(self) -> IReplayBatch | None:
         """
         Take one batch from the store. Never fails.
+
+        @return: L{None} if there is nothing in it.
         """
         try:
-            return self._store.drain()
+            batch: IReplayBatch = self._store.drain()
         except Exception:
             self.failures += 1
             self.log.failure("the replay store can't be drained")
-            return ()
+            return None
+        return batch if len(batch) else None
 
     def _handOn(self, batch: IReplayBatch) -> None:
         """
@@ -187,6 +189,7 @@ class ReplayDrainService(Service):
         @return: How many queries were in it.
         """
         batch = self._take()
-        if len(batch):
-            self._handOn(batch)
+        if batch is None:
+            return 0
+        self._handOn(batch)
         return len(batch)

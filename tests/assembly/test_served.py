@@ -78,7 +78,7 @@ class ServedTests(SynchronousTestCase):
 
         modules = dict(sys.modules)
         modules.pop(served.CONTROL, None)
-        self.patch(served.sys, "modules", modules)
+        self.patch(sys, "modules", modules)
         prepare(False)
         self.assertEqual(called, [])
         prepare(True)
