@@ -71,6 +71,7 @@ cdef extern from "writer.h" nogil:
     ctypedef struct dg_number:
         void *facts
         uint32_t life
+        uint32_t next
 
     ctypedef struct dg_table:
         dg_views *views
@@ -124,6 +125,11 @@ cdef class CompiledReplayStore:
     cdef int64_t life
     cdef tuple networks
     cdef list departed, leaving
+    # What many facts have in common, and how many; by place, and places by id.
+    cdef list circumstances, vacant
+    cdef dict places
+    cdef uint32_t *uses
+    cdef size_t room
     cdef bytearray drained
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
@@ -138,4 +144,6 @@ cdef class CompiledReplayStore:
     cdef int publishViews(self, dg_views *views) except -1
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
+    cdef uint32_t use(self, object circumstances) except 0
+    cdef int unuse(self, uint32_t place) except -1
     cdef int letGo(self) except -1

@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -23,6 +23,7 @@ from zope.interface import implementer
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
+from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.replay.key import LIMIT_MAX
 from dnsguard.replay.views import ViewMap
 
@@ -115,6 +116,9 @@ cdef class CompiledReplayStore:
         self.networks = ()
         self.departed = []
         self.leaving = []
+        self.circumstances = []
+        self.vacant = []
+        self.places = {}
         self.reader = self.join()
         self.replies = <uint8_t *>malloc(streamMost + <int>LIMIT_MAX + 2)
         if self.replies == NULL:
@@ -128,6 +132,7 @@ cdef class CompiledReplayStore:
                 Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
         free(self.replies)
+        free(self.uses)
 
     cdef dg_reader *join(self) except NULL:
         """
@@ -266,9 +271,15 @@ cdef class CompiledReplayStore:
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
             )
         if number:
+            parts = facts.parts if type(facts) is ReplayedAnswer else None
+            if parts is not None:
+                held = <bytes?>parts[0]
+                self.table.numbers[<uint32_t>number].next = self.use(parts[1])
+            else:
+                held = facts
             # Given back in letGo().
-            Py_INCREF(facts)
-            dg_factsOf(self.table, number)[0] = <void *>facts
+            Py_INCREF(held)
+            dg_factsOf(self.table, number)[0] = <void *>held
             dg_sweep(self.table, SWEPT_WITH_EACH, at)
             self.reclaim()
         else:
@@ -374,13 +385,58 @@ cdef class CompiledReplayStore:
             still there.
         @raise KeyError: There is no such entry.
         """
-        cdef uint32_t place = <uint32_t>number
+        cdef uint32_t place = <uint32_t>number, shared
         cdef void *facts = NULL
         if place < self.table.numbersUsed and self.table.numbers[place].life == number >> 32:
             facts = self.table.numbers[place].facts
         if facts == NULL:
             raise KeyError(number)
+        shared = self.table.numbers[place].next
+        if shared:
+            return ReplayedAnswer.of(<object>facts, self.circumstances[shared - 1])
         return <object>facts
+
+    cdef uint32_t use(self, object circumstances) except 0:
+        """
+        Note that one more entry has these circumstances; their place, plus 1.
+        """
+        cdef uint32_t place
+        cdef size_t room
+        cdef uint32_t *uses
+        # By identity: they are held here, so nothing else has their id.
+        known = self.places.get(<size_t><void *>circumstances)
+        if known is not None:
+            place = known
+            self.uses[place] += 1
+            return place + 1
+        if self.vacant:
+            place = self.vacant.pop()
+            self.circumstances[place] = circumstances
+        else:
+            place = len(self.circumstances)
+            if place >= self.room:
+                room = 2 * self.room or 64
+                uses = <uint32_t *>realloc(self.uses, room * sizeof(uint32_t))
+                if uses == NULL:
+                    raise MemoryError
+                self.uses = uses
+                self.room = room
+            self.circumstances.append(circumstances)
+        self.places[<size_t><void *>circumstances] = place
+        self.uses[place] = 1
+        return place + 1
+
+    cdef int unuse(self, uint32_t place) except -1:
+        """
+        Note that an entry is gone.
+        """
+        self.uses[place] -= 1
+        if not self.uses[place]:
+            circumstances = self.circumstances[place]
+            self.circumstances[place] = None
+            del self.places[<size_t><void *>circumstances]
+            self.vacant.append(place)
+        return 0
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """
@@ -399,6 +455,7 @@ cdef class CompiledReplayStore:
         cdef uint64_t i, number
         cdef int most = LET_GO_BY_DRAIN
         cdef PyObject *facts
+        cdef uint32_t shared
         if not self.leaving:
             self.leaving, self.departed = self.departed, self.leaving
             for i in range(DG_READERS):
@@ -411,7 +468,10 @@ cdef class CompiledReplayStore:
         while self.leaving and most:
             number = self.leaving.pop()
             facts = <PyObject *>dg_factsOf(self.table, number)[0]
+            shared = self.table.numbers[<uint32_t>number].next
             dg_giveNumber(self.table, number)
+            if shared:
+                self.unuse(shared - 1)
             Py_XDECREF(facts)
             most -= 1
         return 0

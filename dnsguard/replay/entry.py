@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.key import Key
@@ -57,8 +57,13 @@ class ReplayedAnswer:
     """
     What the log, the store and the counters need of a replayed answer.
 
+    A store may hold its L{parts} instead, where it has any, and make another one
+    of them when somebody asks: most entries are then no object but a message that
+    the cache has as well.
+
     @ivar row: Whatever the query store has made of this and wants to have again
-        for the next query, or L{None}. It changes nothing for others.
+        for the next query, or L{None}. It changes nothing for others, and may be
+        forgotten.
     """
 
     __slots__ = ("_message", "_qname", "_shared", "row")
@@ -119,6 +124,28 @@ class ReplayedAnswer:
         own = message[HEADER_SIZE : HEADER_SIZE + len(qname)].lower() == qname
         self._qname = None if own else qname
         self.row: bytes | None = None
+
+    @property
+    def parts(self) -> tuple[bytes, object] | None:
+        """
+        Message and circumstances, if that is all there is to it and others have
+        the circumstances in common.
+        """
+        shared = self._shared
+        if self._qname is not None or shared.attribution is not None:
+            return None
+        return self._message, shared
+
+    @classmethod
+    def of(cls, message: bytes, circumstances: Any) -> ReplayedAnswer:
+        """
+        Make one of another's L{parts}.
+        """
+        made = cls.__new__(cls)
+        made._message = message
+        made._shared = circumstances
+        made._qname = made.row = None
+        return made
 
     @property
     def qname(self) -> bytes:

@@ -104,7 +104,7 @@ typedef struct {
 typedef struct {
     void *facts; /* whatever the writer's caller wants with an entry */
     uint32_t life;
-    uint32_t next; /* free place, plus 1 */
+    uint32_t next; /* of a free one: free place, plus 1; else the caller's, first 0 */
 } dg_number;
 
 typedef struct {

@@ -99,6 +99,7 @@ static inline uint64_t dg_takeNumber(dg_table *table) {
         table->numbers[place].life = 0;
     }
     table->numbers[place].facts = NULL;
+    table->numbers[place].next = 0;
     return (uint64_t)++table->numbers[place].life << 32 | place;
 }
 
