@@ -7,8 +7,8 @@ is used.
 Usage: C{python -m bench.turns [--seconds 20] [--names 20000]} from the root of the
 source tree. A turn is what the reactor does between two looks at its sockets.
 Each turn that takes longer than two milliseconds of the thread's own CPU time is
-told of, under the innermost function of dnsguard that was seen in it by a thread
-that looks once a millisecond: how many there were, and the worst. A turn that only
+told of, under what the reactor had called when a thread last looked, which it does
+once a millisecond: how many there were, and the worst. A turn that only
 waited for a core or for Python's lock isn't one of them; those are counted apart.
 
 The upstream is C{bench/responder.c}. One question in five is for a name that was
@@ -42,8 +42,10 @@ LONG = 0.002
 """Seconds of a turn that is told of."""
 
 TOKEN = "a-token-for-benchmarks"
-DEPTH = 6
-"""Functions shown of a turn, the innermost last."""
+DEPTH = 5
+"""Functions shown of a turn, the innermost first."""
+
+UNSEEN = ("nothing was seen", "")
 
 
 # In the server's process.
@@ -59,10 +61,9 @@ class Watch:
         self._thread = threading.get_ident()
         self._began = 0.0
         self._cpu = 0.0
-        self._seen: list[str] = []
         self.turns = self.waited = 0
-        self.found: dict[str, list[float]] = {}
-        self._what = "nothing was seen"
+        self.found: dict[str, list[tuple[float, str]]] = {}
+        self._what = UNSEEN
         threading.Thread(target=self._look, daemon=True).start()
 
     def __getattr__(self, name: str) -> Any:
@@ -77,13 +78,14 @@ class Watch:
         if began:
             self.turns += 1
             if took > LONG:
-                self.found.setdefault(self._what, []).append(took)
+                called, inner = self._what
+                self.found.setdefault(called, []).append((took, inner))
             elif wall > LONG:
                 self.waited += 1
         try:
             return self._poller.poll(*arguments)
         finally:
-            self._what = "nothing was seen"
+            self._what = UNSEEN
             self._cpu = time.thread_time()
             self._began = time.monotonic()
 
@@ -101,22 +103,27 @@ class Watch:
         """
         Write down what was found.
         """
-        found = sorted(self.found.items(), key=lambda each: -max(each[1]))
-        told = [[len(took), max(took), what] for what, took in found]
+        found = sorted(self.found.items(), key=lambda each: -max(each[1])[0])
+        told = [[len(took), *max(took), called] for called, took in found]
         path.write_text(json.dumps({"turns": self.turns, "waited": self.waited, "long": told}))
 
 
-def _stack(frame: FrameType | None) -> str:
+def _stack(frame: FrameType | None) -> tuple[str, str]:
     """
-    Name the innermost functions that are dnsguard's, or Python's around them.
+    Name what the reactor called of dnsguard, and the innermost functions that are
+    dnsguard's, or Python's around them.
     """
     names: list[str] = []
-    while frame is not None and len(names) < DEPTH:
+    outermost = ""
+    while frame is not None:
         code = frame.f_code
-        if "/dnsguard/" in code.co_filename or names == []:
-            names.append(f"{Path(code.co_filename).stem}.{code.co_qualname}")
+        name = f"{Path(code.co_filename).stem}.{code.co_qualname}"
+        if "/dnsguard/" in code.co_filename:
+            outermost = name
+        if (outermost == name or not names) and len(names) < DEPTH:
+            names.append(name)
         frame = frame.f_back
-    return " < ".join(names)
+    return outermost or names[-1], " < ".join(names)
 
 
 def serve(config: str, path: Path) -> None:
@@ -256,9 +263,11 @@ def main() -> None:
         result = measure(Path(folder), options.seconds, options.names)
     print(f"{result['turns']:,} turns, {result['rate']:,.0f} queries/s, {os.cpu_count()} cores")
     print(f"{result['waited']:,} turns waited for a core or for Python's lock")
-    print(f"{'turns':>6} {'worst':>8}  over {LONG * 1000:.0f} ms of CPU; innermost first")
-    for count, worst, what in result["long"]:
-        print(f"{count:6} {worst * 1000:8.1f}  {what}")
+    print(
+        f"{'turns':>6} {'worst':>8}  over {LONG * 1000:.0f} ms of CPU, and where the worst was seen"
+    )
+    for count, worst, inner, called in result["long"]:
+        print(f"{count:6} {worst * 1000:8.1f}  {called}: {inner}")
 
 
 if __name__ == "__main__":

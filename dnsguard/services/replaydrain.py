@@ -28,7 +28,7 @@ from dnsguard.replay.bounds import DRAIN_LIMIT
 __all__ = ["ReplayDrainService"]
 
 
-MEETINGS = 500
+MEETINGS = 300
 """
 Entries, and clients, that observers get to know in one turn of the reactor: a
 millisecond's work.
