@@ -41,8 +41,18 @@ cdef packed struct Record:
     uint8_t address[16]
 
 
-cdef inline size_t home(uint64_t number, size_t mask) noexcept nogil:
-    return (number * <uint64_t>0x9E3779B97F4A7C15 >> 32) & mask
+cdef inline uint64_t home(uint64_t number, uint64_t slotCount) noexcept nogil:
+    # Numbers that follow each other are spread evenly by this, so that the
+    # table can be rather full.
+    return (number * <uint64_t>0x9E3779B97F4A7C15 >> 32) * slotCount >> 32
+
+
+cdef inline uint32_t noteIn(const Slot *slot) noexcept nogil:
+    """
+    Give the note in a slot that is taken. It is held plus 1, so that what is
+    all zero is free; but L{SKIPPED} is as it is.
+    """
+    return slot.held - 1 if slot.held != SKIPPED else SKIPPED
 
 
 cdef class EntryNotes:
@@ -53,7 +63,7 @@ cdef class EntryNotes:
     def __cinit__(self, note, bint apart=False):
         self.note = note
         self.apart = apart
-        self.mask = FIRST_SLOTS - 1
+        self.slotCount = FIRST_SLOTS
         self.slots = <Slot *>calloc(FIRST_SLOTS, sizeof(Slot))
         if self.slots == NULL:
             raise MemoryError
@@ -74,7 +84,7 @@ cdef class EntryNotes:
             raise MemoryError
         free(self.slots)
         self.slots = slots
-        self.mask = FIRST_SLOTS - 1
+        self.slotCount = FIRST_SLOTS
         self.used = 0
 
     def find(self, uint64_t number, entries):
@@ -88,52 +98,79 @@ cdef class EntryNotes:
         Have the memory at hand that an entry's note is in, which will be asked for in a
         moment: those of many entries don't fit into a core's caches.
         """
-        prefetch(&self.slots[home(number, self.mask)])
+        prefetch(&self.slots[home(number, self.slotCount)])
+
+    cdef Slot *slotOf(self, uint64_t number) noexcept:
+        """
+        Find where an entry's note is, or where it would be: that slot is free.
+        """
+        cdef uint64_t place = home(number, self.slotCount)
+        while self.slots[place].held and self.slots[place].number != number:
+            place += 1
+            if place == self.slotCount:
+                place = 0
+        return &self.slots[place]
 
     cdef uint32_t at(self, uint64_t number, entries) except? 0xFFFFFFFE:
-        cdef size_t place = home(number, self.mask)
-        while self.slots[place].used:
-            if self.slots[place].number == number:
-                return self.slots[place].note
-            place = (place + 1) & self.mask
-        return self.learn(number, entries)
+        cdef Slot *slot = self.slotOf(number)
+        return noteIn(slot) if slot.held else self.learn(number, entries)
 
     cdef uint32_t learn(self, uint64_t number, entries) except? 0xFFFFFFFE:
         """
         Note an entry that wasn't met before.
         """
-        cdef size_t place
+        cdef Slot *slot
         made = self.note(entries[number])
         if made != SKIPPED and not 0 <= made < MOST:
             raise ValueError(f"{made} is no note")
         # The table isn't looked at before: whoever was asked may have cleared it.
-        if 2 * (self.used + 1) > self.mask:
+        if 8 * (self.used + 1) > 7 * self.slotCount:
             self.grow()
-        place = home(number, self.mask)
-        while self.slots[place].used and self.slots[place].number != number:
-            place = (place + 1) & self.mask
-        self.used += not self.slots[place].used
-        self.slots[place].used = 1
-        self.slots[place].number = number
-        self.slots[place].note = made
-        return self.slots[place].note
+        slot = self.slotOf(number)
+        self.used += not slot.held
+        slot.number = number
+        slot.held = SKIPPED if made == SKIPPED else <uint32_t>made + 1
+        return made
 
     cdef int grow(self) except -1:
-        cdef size_t mask = 2 * self.mask + 1, i, place
-        cdef Slot *slots = <Slot *>calloc(mask + 1, sizeof(Slot))
+        """
+        Make half as much room again: it is moved seldom enough, and most of it
+        is in use.
+        """
+        cdef uint64_t before = self.slotCount, i
+        cdef Slot *old = self.slots
+        cdef Slot *slots = <Slot *>calloc(before + before // 2, sizeof(Slot))
         if slots == NULL:
             raise MemoryError
-        for i in range(self.mask + 1):
-            if not self.slots[i].used:
-                continue
-            place = home(self.slots[i].number, mask)
-            while slots[place].used:
-                place = (place + 1) & mask
-            slots[place] = self.slots[i]
-        free(self.slots)
         self.slots = slots
-        self.mask = mask
+        self.slotCount = before + before // 2
+        for i in range(before):
+            if old[i].held:
+                self.slotOf(old[i].number)[0] = old[i]
+        free(old)
         return 0
+
+    def meet(self, batch, Py_ssize_t most):
+        """
+        Note entries of a batch that weren't met before, and count nothing.
+        """
+        cdef const uint8_t[::1] view = memoryview(batch.records).cast("B")
+        cdef Py_ssize_t count = view.shape[0] // RECORD_SIZE, i, met = 0
+        cdef const Record *record
+        if view.shape[0] % RECORD_SIZE:
+            raise ValueError("records are 40 octets each")
+        if not count:
+            return 0
+        entries = batch.entries
+        record = <const Record *>&view[0]
+        for i in range(count):
+            if self.slotOf(record[i].number).held:
+                continue
+            if met >= most:
+                break
+            self.learn(record[i].number, entries)
+            met += 1
+        return met
 
     cdef int makeRoom(self, size_t place) except -1:
         """

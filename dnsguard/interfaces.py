@@ -15,6 +15,7 @@ __all__ = [
     "IAnswerCache",
     "IAnswerStore",
     "IAnswerer",
+    "IEntryObserver",
     "IPolicies",
     "IPromptAnswerer",
     "IQueryObserver",
@@ -357,6 +358,27 @@ class IQueryObserver(Interface):
         called with some thousands of queries at a time.
 
         @param batch: An L{IReplayBatch}; valid only during the call.
+        """
+
+
+class IEntryObserver(IQueryObserver):
+    """
+    An observer that makes something of each entry of the replay store it hears of
+    for the first time. A batch may be of thousands of those, so it is asked to do
+    that before it is told of the batch: some entries a turn of the reactor.
+    """
+
+    def meet(batch, most):
+        """
+        Get ready for a batch, and count nothing yet. Reactor thread.
+
+        Whoever is told of a batch that it wasn't made ready for, or has
+        forgotten some of it since, does all of that at once.
+
+        @param batch: The L{IReplayBatch} that comes next.
+        @param most: How much to do: one for each entry, or client, that wasn't
+            met before.
+        @return: How much was done. Less than C{most}: it is ready.
         """
 
 

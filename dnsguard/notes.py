@@ -72,6 +72,23 @@ class EntryNotes:
             place = self._learn(number, entries)
         return (place - 1) // self._each if place else SKIP
 
+    def meet(self, batch: Any, most: int) -> int:
+        """
+        Note entries of a batch that weren't met before, and count nothing.
+
+        @param batch: An L{dnsguard.interfaces.IReplayBatch}.
+        @param most: Entries noted at most.
+        @return: How many were. Fewer than C{most}: all in the batch are noted.
+        """
+        met = 0
+        for number in batch.hits:
+            if number not in self._places:
+                if met >= most:
+                    break
+                self._learn(number, batch.entries)
+                met += 1
+        return met
+
     def _learn(self, number: int, entries: Mapping[int, Any]) -> int:
         """
         Note an entry, and give its place.

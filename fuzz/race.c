@@ -161,7 +161,7 @@ static void release(void) {
         /* Whoever still reads it will notice. */
         if (link->number) {
             dg_entry *entry = (dg_entry *)link;
-            memset(entry->ttls, 0xee, entry->keyLength + entry->replySize);
+            memset(entry->ttls, 0xee, entry->ttlCount * sizeof(dg_ttl) + entry->replySize);
             dg_giveNumber(table, link->number);
         }
         free(link);

@@ -28,6 +28,7 @@ PURE = {
     "querystore.block",
     "querystore.buffer",
     "querystore.encoding",
+    "querystore.entries",
     "querystore.filters",
     "querystore.questions",
     "querystore.rows",

@@ -151,6 +151,34 @@ class NotesRules(Case):
         self.assertEqual(self.taken(notes), [1] * len(numbers))
         self.assertEqual([notes.find(number, {}) for number in numbers], list(made.values()))
 
+    def test_meet(self) -> None:
+        """
+        Entries of a batch are noted so many at a time, and nothing is counted;
+        a batch of which all is noted has none left.
+        """
+        met: list[Any] = []
+
+        def note(entry: Any) -> int:
+            met.append(entry)
+            return 0
+
+        notes = self.make(note)
+        batch = self.batch(1, 2, 1, 3, 4, 2, 5)
+        self.assertEqual([notes.meet(batch, 2) for _ in range(4)], [2, 2, 1, 0])
+        self.assertEqual(met, [ENTRIES[number] for number in range(1, 6)])
+        self.assertEqual((len(notes), self.taken(notes)), (5, []))
+        notes.count(batch)
+        self.assertEqual((len(met), self.taken(notes)), (5, [7]))
+        self.assertEqual(notes.meet(self.batch(), 1), 0)
+        self.assertEqual(notes.meet(self.batch(6), 0), 0)
+
+    def test_meetSkipped(self) -> None:
+        """
+        Entries that don't count are met, too.
+        """
+        notes = self.make(lambda entry: SKIP)
+        self.assertEqual([notes.meet(self.batch(1, 2), 9) for _ in range(2)], [2, 0])
+
     def test_unknownEntry(self) -> None:
         """
         A record of an entry nobody has facts of is an error.
@@ -205,6 +233,7 @@ class CompiledNotesTests(NotesRules, SynchronousTestCase):
         batch = self.batch(1)
         del batch.records[-1]
         self.assertRaises(ValueError, self.make(lambda entry: 0).count, batch)
+        self.assertRaises(ValueError, self.make(lambda entry: 0).meet, batch, 1)
 
     @settings(max_examples=50, deadline=None)
     @given(

@@ -9,17 +9,19 @@ put back.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from dnsguard.assembly.control import controlSettings
 from dnsguard.assembly.listeners import replayBounds, serverLimits, streamLimits
 from dnsguard.assembly.lists import blocklistSettings, listSources
 from dnsguard.assembly.querystore import exclusion
 from dnsguard.assembly.redis import Redis, changedRedis
+from dnsguard.assembly.served import controlSettings, prepareControl
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet, upstreamSpecs
 from dnsguard.assembly.wishes import Wishes
 from dnsguard.config.model import Config
@@ -129,10 +131,11 @@ class Changes:
         before.
         """
         guard = self._guard
-        control = guard.control
+        control, pool = guard.control, guard.reactor.getThreadPool()
         if config.control == before.control:
             return
         if control is None:
+            await prepareControl(config, partial(deferToThreadPool, guard.reactor, pool))
             guard.serveControl(config)
         elif config.control.enabled:
             await control.change(controlSettings(config))

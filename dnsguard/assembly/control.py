@@ -70,14 +70,12 @@ def controlSettings(config: Config) -> ControlSettings:
 
 def makeControl(
     guard: Guard, config: Config, reactor: Any, now: Callable[[], float]
-) -> ControlService | None:
+) -> ControlService:
     """
-    Make the control API, if there is to be one.
+    Make the control API.
 
     @param now: Seconds since the epoch.
     """
-    if not config.control.enabled:
-        return None
     room = _Room(guard, config, reactor, now)
     site = ControlSite(families(room), room.authenticator, room.audit, reactor)
     room.site = site

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
@@ -24,7 +24,6 @@ from zope.interface import implementer
 
 from dnsguard.assembly.chain import Chain, makeChain
 from dnsguard.assembly.changes import Changes
-from dnsguard.assembly.control import makeControl
 from dnsguard.assembly.listeners import makeReplayStore, serverLimits, streamLimits
 from dnsguard.assembly.metrics import makeExposition
 from dnsguard.assembly.notes import Notes
@@ -35,11 +34,11 @@ from dnsguard.assembly.redis import makeRedis
 from dnsguard.assembly.refreshing import Caches
 from dnsguard.assembly.role import MainRole
 from dnsguard.assembly.rules import makePolicy
+from dnsguard.assembly.served import makeControl
 from dnsguard.assembly.together import ListeningTogether
 from dnsguard.assembly.upstreams import upstreamFactory, upstreamSet
 from dnsguard.assembly.wishes import Wishes
 from dnsguard.config.model import Config
-from dnsguard.control.service import ControlService
 from dnsguard.errors import PolicyError
 from dnsguard.interfaces import IAnswerStore, IReloadable, IReplayStore
 from dnsguard.observers.requestlog import RequestLog
@@ -59,6 +58,9 @@ from dnsguard.services.policyclock import PolicyClockService
 from dnsguard.services.reactorlag import ReactorLagService
 from dnsguard.services.replaydrain import ReplayDrainService
 from dnsguard.services.threads import giveWay, takeTurns
+
+if TYPE_CHECKING:
+    from dnsguard.control.service import ControlService
 
 __all__ = ["Guard", "makeService", "problemsOf"]
 

@@ -12,7 +12,7 @@ cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from dnsguard.wire._scan cimport DG_HEADER, dg_four, dg_putFour, dg_scan, dg_scanMessage, dg_two
@@ -161,10 +161,11 @@ cdef class CompiledEntry:
     cdef readonly bytes wire
     cdef readonly object extendedError
     cdef readonly str upstream
-    cdef readonly int rCode
-    cdef readonly bint authenticData
-    cdef readonly long storedTTL, authTTL
     cdef readonly double createdAt, softExpiry, expiry
+    # TTLs are no more than TTL_LIMIT. All in all an entry is 80 octets.
+    cdef readonly int32_t storedTTL, authTTL
+    cdef readonly uint8_t rCode
+    cdef uint8_t secure
 
     @staticmethod
     def make(
@@ -187,6 +188,8 @@ cdef class CompiledEntry:
         timesOf(policy, authTTL(octets, &found, rCode, policy), hot, &times)
         if times.stored <= 0:
             return None
+        if times.stored > TTL_LIMIT or times.true > TTL_LIMIT:
+            return NotImplemented
         return build(
             wire, &found, rCode, &times, now if createdAt is None else createdAt,
             now + times.stored, authenticData, extendedError, upstream,
@@ -207,6 +210,8 @@ cdef class CompiledEntry:
         if not dg_scanMessage(
             <const uint8_t *>PyBytes_AS_STRING(wire), PyBytes_GET_SIZE(wire), &found
         ):
+            return NotImplemented
+        if abs(storedTTL) > TTL_LIMIT or abs(authTTL) > TTL_LIMIT:
             return NotImplemented
         times.true = authTTL
         times.stored = storedTTL
@@ -263,6 +268,13 @@ cdef class CompiledEntry:
             octets[3] & AD, None, "",
         )
         return NotImplemented if entry is None else entry
+
+    @property
+    def authenticData(self):
+        """
+        Has somebody validated it?
+        """
+        return bool(self.secure)
 
     @property
     def layout(self):
@@ -326,7 +338,7 @@ cdef CompiledEntry build(
     entry.extendedError = extendedError
     entry.upstream = upstream
     entry.rCode = rCode
-    entry.authenticData = authenticData
+    entry.secure = authenticData
     entry.storedTTL = times.stored
     entry.authTTL = times.true
     entry.createdAt = createdAt

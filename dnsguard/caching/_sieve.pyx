@@ -341,6 +341,33 @@ cdef class CompiledSieve:
             place = node.newer
         return found
 
+    def slices(self, uint32_t most):
+        """
+        Give the keys, some at a time. See L{dnsguard.caching.sieve.Sieve.slices}.
+        """
+        # An entry stays in its place for as long as it is there.
+        cdef uint32_t place = 0
+        while place < self.used:
+            yield self.keysFrom(place, most)
+            place += most
+
+    cdef list keysFrom(self, uint32_t place, uint32_t most):
+        """
+        Copy the keys in a part of the array.
+        """
+        cdef uint32_t end = min(place + most, self.used)
+        cdef Node *node
+        found = []
+        while place < end:
+            node = &self.nodes[place]
+            if node.value != NULL:
+                name = PyBytes_FromStringAndSize(
+                    PyBytes_AS_STRING(<object>node.holder) + node.nameAt, node.nameSize
+                )
+                found.append((name, node.type, node.cls, node.flags))
+            place += 1
+        return found
+
     def resize(self, int64_t maxEntries, int64_t maxBytes):
         """
         Set other bounds. See L{dnsguard.caching.sieve.Sieve.resize}.
@@ -404,6 +431,7 @@ cdef class CompiledSieve:
         self.count -= 1
         self.bytes -= node.size
         node.older = self.unused
+        node.holder = node.value = NULL
         self.unused = place
         Py_DECREF(<object>holder)
         Py_DECREF(<object>value)

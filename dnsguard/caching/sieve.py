@@ -16,6 +16,7 @@ Zipf-like names that costs hits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from dnsguard.caching.key import Key
@@ -172,6 +173,18 @@ class Sieve(Generic[K, V]):
         Copy the keys of this moment.
         """
         return list(self._nodes)
+
+    def slices(self, most: int) -> Iterator[list[K]]:
+        """
+        Give the keys, some at a time, in any order. Between two times anything
+        may be done: what is there all the while is given, and what has come or
+        gone may be.
+
+        @param most: The most keys given at a time, 1 or more.
+        """
+        keys = self.keys()
+        for start in range(0, len(keys), most):
+            yield keys[start : start + most]
 
     def resize(self, maxEntries: int, maxBytes: int) -> None:
         """

@@ -22,7 +22,7 @@ from zope.interface import classImplements
 
 from dnsguard.answer import Outcome
 from dnsguard.histogram import Histogram
-from dnsguard.interfaces import IQueryObserver, IReplayBatch
+from dnsguard.interfaces import IEntryObserver, IReplayBatch
 from dnsguard.observers.event import QueryEvent
 from dnsguard.query import Transport
 from dnsguard.replay.entry import ReplayedAnswer
@@ -131,11 +131,20 @@ class QueryMetrics:
         series.chained += 1
         self.durations[outcome].add(event.duration)
 
+    def meet(self, batch: IReplayBatch, most: int) -> int:
+        """
+        Note what entries are counted under. See L{IEntryObserver}.
+        """
+        if len(self._notes) > _REMEMBERED:
+            self._notes.clear()
+        met: int = self._notes.meet(batch, most)
+        return met
+
     def queriesReplayed(self, batch: IReplayBatch) -> None:
         """
         Count queries replayed. See L{IQueryObserver}.
         """
-        if len(self._notes) > _REMEMBERED:
+        if len(self._notes) > _REMEMBERED + len(batch):
             self._notes.clear()
         self._notes.count(batch)
         for at, count in enumerate(self._notes.take()):
@@ -222,4 +231,4 @@ class QueryMetrics:
 
 
 # Not as a decorator: a compiled class takes none.
-classImplements(QueryMetrics, IQueryObserver)
+classImplements(QueryMetrics, IEntryObserver)

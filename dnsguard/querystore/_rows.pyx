@@ -9,6 +9,7 @@ references between its parts are checked before they are followed.
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject_Hash
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -23,7 +24,7 @@ cdef enum:
     ROW_SIZE = 32
     PACKED_HEADER = 36
     RECORD_SIZE = 40
-    CLIENT_SLOTS = 4096
+    FIRST_SLOTS = 64
     # Records between one that is at hand and one whose note is fetched.
     AHEAD = 8
     SKIPPED = 0xFFFFFFFF
@@ -56,6 +57,11 @@ cdef struct ClientSlot:
     uint32_t client
 
 
+cdef struct FragmentSlot:
+    uint32_t hash
+    uint32_t number  # plus 1; 0: the slot is free
+
+
 cdef struct Piece:
     const char *start
     size_t size
@@ -84,7 +90,12 @@ cdef class ReplayedRows:
     cdef object encode
     cdef EntryNotes notes
     cdef list fragments, facts
-    cdef dict numbers
+    # Where fragments are found by what they are.
+    cdef FragmentSlot *slots
+    cdef uint64_t slotCount
+    # Clients and their places in the block.
+    cdef ClientSlot *clients
+    cdef uint64_t clientSlots, clientCount
     # By fragment number: its place in the block, plus 1.
     cdef uint32_t *places
     cdef size_t room
@@ -94,17 +105,34 @@ cdef class ReplayedRows:
         self.encode = encode
         self.facts = []
         self.forget()
+        self.forgetClients()
 
     def __dealloc__(self):
         free(self.places)
+        free(self.slots)
+        free(self.clients)
 
     cdef int forget(self) except -1:
         self.notes = EntryNotes(self._number)
         self.fragments = []
-        self.numbers = {}
+        free(self.slots)
+        self.slotCount = 0
+        self.slots = <FragmentSlot *>calloc(FIRST_SLOTS, sizeof(FragmentSlot))
+        if self.slots == NULL:
+            raise MemoryError
+        self.slotCount = FIRST_SLOTS
         free(self.places)
         self.places = NULL
         self.room = 0
+        return 0
+
+    cdef int forgetClients(self) except -1:
+        free(self.clients)
+        self.clientSlots = self.clientCount = 0
+        self.clients = <ClientSlot *>calloc(FIRST_SLOTS, sizeof(ClientSlot))
+        if self.clients == NULL:
+            raise MemoryError
+        self.clientSlots = FIRST_SLOTS
         return 0
 
     def __len__(self):
@@ -123,6 +151,7 @@ cdef class ReplayedRows:
         """
         self.facts = facts
         self.placed = self.octets = 0
+        self.forgetClients()
         if anew:
             self.forget()
         elif self.room:
@@ -132,14 +161,128 @@ cdef class ReplayedRows:
         """
         Number an entry's fragment.
         """
+        cdef FragmentSlot *slot
+        cdef uint32_t hash
         made = <bytes?>self.encode(entry)
         if not made:
             return <uint32_t>SKIPPED
-        number = self.numbers.get(made)
-        if number is None:
-            number = self.numbers[made] = len(self.fragments)
+        hash = <uint32_t>PyObject_Hash(made)
+        slot = self.fragmentSlot(made, hash)
+        if not slot.number:
+            if 8 * (<uint64_t>len(self.fragments) + 1) > 7 * self.slotCount:
+                self.growFragments()
+                slot = self.fragmentSlot(made, hash)
             self.fragments.append(made)
-        return number
+            slot.hash = hash
+            slot.number = len(self.fragments)
+        return slot.number - 1
+
+    cdef FragmentSlot *fragmentSlot(self, bytes made, uint32_t hash) except NULL:
+        """
+        Find where a fragment's number is, or where it would be.
+        """
+        cdef uint64_t at = <uint64_t>hash * self.slotCount >> 32
+        cdef FragmentSlot *slot
+        cdef bytes other
+        while True:
+            slot = &self.slots[at]
+            if not slot.number:
+                return slot
+            if slot.hash == hash:
+                other = <bytes>PyList_GET_ITEM(self.fragments, slot.number - 1)
+                if (
+                    PyBytes_GET_SIZE(other) == PyBytes_GET_SIZE(made)
+                    and not memcmp(
+                        PyBytes_AS_STRING(other), PyBytes_AS_STRING(made), PyBytes_GET_SIZE(made)
+                    )
+                ):
+                    return slot
+            at += 1
+            if at == self.slotCount:
+                at = 0
+
+    cdef int growFragments(self) except -1:
+        cdef uint64_t slotCount = self.slotCount + self.slotCount // 2, i, at
+        cdef FragmentSlot *slots = <FragmentSlot *>calloc(slotCount, sizeof(FragmentSlot))
+        if slots == NULL:
+            raise MemoryError
+        for i in range(self.slotCount):
+            if not self.slots[i].number:
+                continue
+            at = <uint64_t>self.slots[i].hash * slotCount >> 32
+            while slots[at].number:
+                at += 1
+                if at == slotCount:
+                    at = 0
+            slots[at] = self.slots[i]
+        free(self.slots)
+        self.slots = slots
+        self.slotCount = slotCount
+        return 0
+
+    cdef ClientSlot *clientSlot(self, const uint8_t *key, uint64_t hash) noexcept:
+        """
+        Find where a client is, or where it would be.
+        """
+        cdef uint64_t at = (hash >> 32) * self.clientSlots >> 32
+        while self.clients[at].used and memcmp(self.clients[at].key, key, 17):
+            at += 1
+            if at == self.clientSlots:
+                at = 0
+        return &self.clients[at]
+
+    cdef int growClients(self) except -1:
+        cdef uint64_t before = self.clientSlots, i
+        cdef ClientSlot *old = self.clients
+        cdef ClientSlot *clients = <ClientSlot *>calloc(2 * before, sizeof(ClientSlot))
+        if clients == NULL:
+            raise MemoryError
+        self.clients = clients
+        self.clientSlots = 2 * before
+        for i in range(before):
+            if old[i].used:
+                self.clientSlot(old[i].key, clientHash(old[i].key))[0] = old[i]
+        free(old)
+        return 0
+
+    cdef int learnClient(self, const uint8_t *key, clientIndex) except -1:
+        """
+        Ask for a client's place. This may begin another block.
+        """
+        cdef ClientSlot *slot
+        cdef uint32_t client = clientIndex(PyBytes_FromStringAndSize(<const char *>key, 17))
+        if 4 * (self.clientCount + 1) > 3 * self.clientSlots:
+            self.growClients()
+        slot = self.clientSlot(key, clientHash(key))
+        self.clientCount += not slot.used
+        memcpy(slot.key, key, 17)
+        slot.used = 1
+        slot.client = client
+        return 0
+
+    cdef uint32_t clientAt(self, const uint8_t *key, clientIndex) except? 0xFFFFFFFE:
+        cdef ClientSlot *slot = self.clientSlot(key, clientHash(key))
+        if not slot.used:
+            self.learnClient(key, clientIndex)
+            slot = self.clientSlot(key, clientHash(key))
+        return slot.client
+
+    def meet(self, batch, clientIndex, Py_ssize_t most):
+        """
+        Get ready for some of a batch's entries and clients.
+        """
+        cdef const uint8_t[::1] view = memoryview(batch.records).cast("B")
+        cdef Py_ssize_t count = view.shape[0] // RECORD_SIZE, i
+        cdef Py_ssize_t met = self.notes.meet(batch, most)
+        cdef const uint8_t *key
+        for i in range(count):
+            if met >= most:
+                break
+            key = &(<const Record *>&view[i * RECORD_SIZE]).family
+            if not self.clientSlot(key, clientHash(key)).used:
+                self.learnClient(key, clientIndex)
+                met += 1
+        return met
 
     cdef uint32_t place(self, uint32_t number) except 0:
         """
@@ -182,10 +325,6 @@ cdef class ReplayedRows:
         cdef const Record *record = <const Record *>&view[0]
         cdef uint64_t state = seed | 1
         cdef uint32_t fact, client
-        cdef ClientSlot *clients = <ClientSlot *>calloc(CLIENT_SLOTS, sizeof(ClientSlot))
-        cdef ClientSlot *slot
-        if clients == NULL:
-            raise MemoryError
         entries = batch.entries
         try:
             # The rows are written where they stay.
@@ -202,15 +341,7 @@ cdef class ReplayedRows:
                         leftOut += 1
                         continue
                 fact = self.notes.at(record.number, entries)
-                # One slot a hash: a client that shares one is only asked for again.
-                slot = &clients[clientHash(record) & (CLIENT_SLOTS - 1)]
-                if not slot.used or memcmp(slot.key, &record.family, 17):
-                    slot.client = clientIndex(
-                        PyBytes_FromStringAndSize(<const char *>&record.family, 17)
-                    )
-                    memcpy(slot.key, &record.family, 17)
-                    slot.used = 1
-                client = slot.client
+                client = self.clientAt(&record.family, clientIndex)
                 if fact == <uint32_t>SKIPPED or client == <uint32_t>SKIPPED:
                     leftOut += 1
                 elif made == most:
@@ -225,7 +356,6 @@ cdef class ReplayedRows:
             made = 0
             raise
         finally:
-            free(clients)
             PyByteArray_Resize(rows, before + made * ROW_SIZE)
         return leftOut, dropped
 
@@ -242,11 +372,14 @@ cdef inline void writeRow(
     memset(row.padding, 0, 3)
 
 
-cdef inline uint64_t clientHash(const Record *record) noexcept nogil:
+cdef inline uint64_t clientHash(const uint8_t *key) noexcept nogil:
+    """
+    Mix the octet of the address family and the address behind it.
+    """
     cdef uint64_t high, low
-    memcpy(&high, record.address, 8)
-    memcpy(&low, record.address + 8, 8)
-    return mix(high ^ mix(low + record.family))
+    memcpy(&high, key + 1, 8)
+    memcpy(&low, key + 9, 8)
+    return mix(high ^ mix(low + key[0]))
 
 
 cdef Piece *pieces(parts) except NULL:

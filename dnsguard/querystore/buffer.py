@@ -18,13 +18,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dnsguard.querystore.block import Block
+from dnsguard.querystore.entries import EntryFragments
 from dnsguard.querystore.rows import (
     FRAGMENT_OVERHEAD,
     PROTOCOLS,
     ROW,
     SKIP,
     Frame,
-    factFragment,
     factFrame,
     fragment,
     framedFact,
@@ -34,7 +34,6 @@ from dnsguard.querystore.rows import (
 if TYPE_CHECKING:
     from dnsguard.observers.event import QueryEvent
     from dnsguard.policy.asker import Asker
-    from dnsguard.replay.entry import ReplayedAnswer
 
 try:
     from dnsguard.querystore._facts import appendRow  # type: ignore[import-not-found]
@@ -111,7 +110,7 @@ class RowBuffer:
         self._instance = instance
         self._random = random.Random()
         self._threshold = min(SKIP, int(sampleRate * 2**32))
-        self._replayed = ReplayedRows(self._entryFragment)
+        self._replayed = ReplayedRows(EntryFragments(excludesName).fragment)
         self._begin()
 
     def _begin(self) -> None:
@@ -195,22 +194,33 @@ class RowBuffer:
         else:
             self.dropped += 1
 
+    def meet(self, batch: Any, most: int) -> int:
+        """
+        Encode what wasn't met before of replayed queries; see
+        L{dnsguard.interfaces.IEntryObserver.meet}.
+        """
+        replayed = self._replayed
+        if replayed.met > _MOST_ENTRIES:
+            # Here, as a full block may stay for as long as the store is away.
+            replayed.begin(self._facts, anew=True)
+        met: int = replayed.meet(batch, self._indexFor(self._room()), most)
+        return met
+
     def addReplayed(self, batch: Any) -> None:
         """
         Take in queries answered from the replay store.
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         """
-        room = 0 if self.octets >= self._maxOctets else self.capacity - self.used
+        room = self._room()
         before, replayed = self.used, self._replayed
-        if replayed.met > _MOST_ENTRIES:
-            # Here, as a full block may stay for as long as the store is away.
+        if replayed.met > _MOST_ENTRIES + len(batch):
             replayed.begin(self._facts, anew=True)
         self._octets -= replayed.octets
         try:
             leftOut, dropped = replayed.translate(
                 batch,
-                self._packedIndex if room > 0 else self._unnotedIndex,
+                self._indexFor(room),
                 self._rows,
                 room,
                 self._threshold,
@@ -221,6 +231,19 @@ class RowBuffer:
         self.recorded += self.used - before
         self.leftOut += leftOut
         self.dropped += dropped
+
+    def _room(self) -> int:
+        """
+        For how many rows there is room.
+        """
+        return 0 if self.octets >= self._maxOctets else self.capacity - self.used
+
+    def _indexFor(self, room: int) -> Callable[[bytes], int]:
+        """
+        Give what tells of clients. Once there is no room there is none until
+        the next block.
+        """
+        return self._packedIndex if room > 0 else self._unnotedIndex
 
     def take(self) -> Block | None:
         """
@@ -318,32 +341,6 @@ class RowBuffer:
             if plain and len(self._frames) < _FRAMES:
                 self._frames[key] = frame
         return frame
-
-    def _entryFragment(self, entry: ReplayedAnswer) -> bytes:
-        """
-        Encode a replay entry's facts; of one left out, nothing. What is
-        replayed came from no upstream this time.
-
-        It is done once, and kept with the entry; no entry outlives a change of
-        what is left out.
-        """
-        if entry.row is None:
-            left = self._excludesName is not None and self._excludesName(entry.qname)
-            entry.row = b"" if left else self._encode(entry)
-        return entry.row
-
-    def _encode(self, entry: ReplayedAnswer) -> bytes:
-        return factFragment(
-            entry.qname,
-            entry.type,
-            entry.cls,
-            entry.outcome.value,
-            entry.rCode,
-            entry.groupID,
-            entry.attribution,
-            entry.answer,
-            "",
-        )
 
     def _append(self, fragments: list[bytes], made: bytes) -> int:
         """

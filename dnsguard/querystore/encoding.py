@@ -113,6 +113,7 @@ class ReplayedRows:
         """
         self._facts = facts
         self._placed: dict[int, int] = {}
+        self._clients: dict[bytes, int] = {}
         self.octets = 0
         if anew:
             self._forget()
@@ -137,6 +138,25 @@ class ReplayedRows:
             number = self._numbers[made] = len(self._fragments)
             self._fragments.append(made)
         return number
+
+    def meet(self, batch: Any, clientIndex: Callable[[bytes], int], most: int) -> int:
+        """
+        Get ready for some of a batch's entries and clients.
+
+        @param batch: An L{dnsguard.interfaces.IReplayBatch}.
+        @param clientIndex: As for L{translate}.
+        @param most: Entries and clients at most that weren't met before.
+        @return: How many there were. Fewer than C{most}: all is ready.
+        """
+        met = self._notes.meet(batch, most)
+        for *_, family, packed in _REPLAY.iter_unpack(batch.records):
+            if met >= most:
+                break
+            key = bytes((family,)) + packed
+            if key not in self._clients:
+                self._clients[key] = clientIndex(key)
+                met += 1
+        return met
 
     def _place(self, number: int) -> int:
         """
@@ -164,7 +184,8 @@ class ReplayedRows:
 
         @param batch: An L{dnsguard.interfaces.IReplayBatch}.
         @param clientIndex: Called with one octet of address family (4 or 6) and
-            16 of address; gives the client's place, or L{SKIP}.
+            16 of address; gives the client's place in this block, or L{SKIP}. It
+            is called once for each client in a block.
         @param rows: Appended to.
         @param room: Rows to append at most.
         @param threshold: Of 2**32 rows how many are taken, less one at 2**32.
@@ -175,7 +196,7 @@ class ReplayedRows:
         state = seed | 1
         pack, find, entries = ROW.pack, self._notes.find, batch.entries
         parts: list[bytes] = []
-        clients: dict[bytes, int] = {}
+        clients = self._clients
         for when, number, took, _, transport, family, packed in _REPLAY.iter_unpack(batch.records):
             if threshold < SKIP:
                 # Marsaglia's xorshift, as in the compiled twin.

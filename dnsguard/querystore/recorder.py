@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from zope.interface import implementer
 
-from dnsguard.interfaces import IQueryObserver
+from dnsguard.interfaces import IEntryObserver
 from dnsguard.observers.event import QueryEvent
 from dnsguard.querystore.buffer import RowBuffer
 
@@ -51,7 +51,7 @@ class Identities(Protocol):
         """
 
 
-@implementer(IQueryObserver)
+@implementer(IEntryObserver)
 class QueryRecorder:
     """
     Puts queries into a buffer.
@@ -99,6 +99,12 @@ class QueryRecorder:
         Record one query.
         """
         self.buffer.add(event)
+
+    def meet(self, batch: Any, most: int) -> int:
+        """
+        Get ready for a batch. See L{IEntryObserver}.
+        """
+        return self.buffer.meet(batch, most)
 
     def queriesReplayed(self, batch: Any) -> None:
         """

@@ -71,6 +71,7 @@ cdef extern from "writer.h" nogil:
     ctypedef struct dg_number:
         void *facts
         uint32_t life
+        uint32_t next
 
     ctypedef struct dg_table:
         dg_views *views
@@ -131,6 +132,11 @@ cdef class CompiledReplayStore:
     cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks
     cdef list departed, leaving
+    # What many facts have in common, and how many; by place, and places by id.
+    cdef list circumstances, vacant
+    cdef dict places
+    cdef uint32_t *uses
+    cdef size_t room
     cdef bytearray drained
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
@@ -147,4 +153,7 @@ cdef class CompiledReplayStore:
     cdef int reclaim(self) except -1
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef void sweep(self, int64_t now) noexcept
+    cdef int hold(self, uint64_t number, facts) except -1
+    cdef uint32_t use(self, object circumstances) except 0
+    cdef int unuse(self, uint32_t place) except -1
     cdef int letGo(self) except -1

@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -23,6 +23,7 @@ from zope.interface import implementer
 from dnsguard.interfaces import IReplayStore
 from dnsguard.replay.batch import ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT, LONGEST, STREAM_MOST, checkBounds
+from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.replay.key import LIMIT_MAX
 from dnsguard.replay.lives import Kept
 from dnsguard.replay.views import ViewMap
@@ -124,6 +125,9 @@ cdef class CompiledReplayStore:
         self.networks = ()
         self.departed = []
         self.leaving = []
+        self.circumstances = []
+        self.vacant = []
+        self.places = {}
         self.reader = self.join()
         self.replies = <uint8_t *>malloc(streamMost + <int>LIMIT_MAX + 2)
         if self.replies == NULL:
@@ -137,6 +141,7 @@ cdef class CompiledReplayStore:
                 Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
         free(self.replies)
+        free(self.uses)
 
     cdef dg_reader *join(self) except NULL:
         """
@@ -305,9 +310,7 @@ cdef class CompiledReplayStore:
                 len(reply), <int64_t>(min(seconds, <double>LONGEST) * 1e9), at,
             )
         if number:
-            # Given back in letGo().
-            Py_INCREF(facts)
-            dg_factsOf(self.table, number)[0] = <void *>facts
+            self.hold(number, facts)
             self.ratified += self.table.coming != 0
             dg_sweep(self.table, SWEPT_WITH_EACH, at)
             self.reclaim()
@@ -340,7 +343,7 @@ cdef class CompiledReplayStore:
             if entry == NULL:
                 break
             # Whatever a judge does, it doesn't touch the store.
-            facts = <object>dg_factsOf(self.table, entry.link.number)[0]
+            facts = self.factsOf(entry.link.number)
             later = self.judge(facts)
             if later is None:
                 continue
@@ -348,8 +351,7 @@ cdef class CompiledReplayStore:
                 number = dg_renumber(self.table, entry)
                 if not number:
                     continue
-                Py_INCREF(later)
-                dg_factsOf(self.table, number)[0] = <void *>later
+                self.hold(number, later)
             dg_ratify(entry, self.reserved)
             self.ratified += 1
         return self.walk == dg_walkEnd(self.table)
@@ -477,13 +479,71 @@ cdef class CompiledReplayStore:
             still there.
         @raise KeyError: There is no such entry.
         """
-        cdef uint32_t place = <uint32_t>number
+        cdef uint32_t place = <uint32_t>number, shared
         cdef void *facts = NULL
         if place < self.table.numbersUsed and self.table.numbers[place].life == number >> 32:
             facts = self.table.numbers[place].facts
         if facts == NULL:
             raise KeyError(number)
+        shared = self.table.numbers[place].next
+        if shared:
+            return ReplayedAnswer.of(<object>facts, self.circumstances[shared - 1])
         return <object>facts
+
+    cdef int hold(self, uint64_t number, facts) except -1:
+        """
+        Hold the facts of an entry whose number is new: in parts if they have any.
+        """
+        parts = facts.parts if type(facts) is ReplayedAnswer else None
+        if parts is not None:
+            facts = <bytes?>parts[0]
+            self.table.numbers[<uint32_t>number].next = self.use(parts[1])
+        # Given back in letGo().
+        Py_INCREF(facts)
+        dg_factsOf(self.table, number)[0] = <void *>facts
+        return 0
+
+    cdef uint32_t use(self, object circumstances) except 0:
+        """
+        Note that one more entry has these circumstances; their place, plus 1.
+        """
+        cdef uint32_t place
+        cdef size_t room
+        cdef uint32_t *uses
+        # By identity: they are held here, so nothing else has their id.
+        known = self.places.get(<size_t><void *>circumstances)
+        if known is not None:
+            place = known
+            self.uses[place] += 1
+            return place + 1
+        if self.vacant:
+            place = self.vacant.pop()
+            self.circumstances[place] = circumstances
+        else:
+            place = len(self.circumstances)
+            if place >= self.room:
+                room = 2 * self.room or 64
+                uses = <uint32_t *>realloc(self.uses, room * sizeof(uint32_t))
+                if uses == NULL:
+                    raise MemoryError
+                self.uses = uses
+                self.room = room
+            self.circumstances.append(circumstances)
+        self.places[<size_t><void *>circumstances] = place
+        self.uses[place] = 1
+        return place + 1
+
+    cdef int unuse(self, uint32_t place) except -1:
+        """
+        Note that an entry is gone.
+        """
+        self.uses[place] -= 1
+        if not self.uses[place]:
+            circumstances = self.circumstances[place]
+            self.circumstances[place] = None
+            del self.places[<size_t><void *>circumstances]
+            self.vacant.append(place)
+        return 0
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
         """
@@ -502,6 +562,7 @@ cdef class CompiledReplayStore:
         cdef uint64_t i, number
         cdef int most = LET_GO_BY_DRAIN
         cdef PyObject *facts
+        cdef uint32_t shared
         if not self.leaving:
             self.leaving, self.departed = self.departed, self.leaving
             for i in range(DG_READERS):
@@ -514,7 +575,10 @@ cdef class CompiledReplayStore:
         while self.leaving and most:
             number = self.leaving.pop()
             facts = <PyObject *>dg_factsOf(self.table, number)[0]
+            shared = self.table.numbers[<uint32_t>number].next
             dg_giveNumber(self.table, number)
+            if shared:
+                self.unuse(shared - 1)
             Py_XDECREF(facts)
             most -= 1
         return 0

@@ -44,7 +44,8 @@ class EntryFacts:
 @implementer(IReplayBatch)
 class ReplayBatch:
     """
-    What one call of C{drain} took.
+    What one call of C{drain} took. It is part of no cycle: the store wants the
+    octets of its records back as soon as nobody has it any more.
 
     @ivar records: See L{IReplayBatch}.
     @ivar entries: The facts behind each entry number.

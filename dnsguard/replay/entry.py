@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dnsguard.answer import Answer, Outcome
+from dnsguard.caching.key import Key
 from dnsguard.policy.decision import Attribution
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.layout import HEADER_SIZE, scan
@@ -56,8 +57,13 @@ class ReplayedAnswer:
     """
     What the log, the store and the counters need of a replayed answer.
 
+    A store may hold its L{parts} instead, where it has any, and make another one
+    of them when somebody asks: most entries are then no object but a message that
+    the cache has as well.
+
     @ivar row: Whatever the query store has made of this and wants to have again
-        for the next query, or L{None}. It changes nothing for others.
+        for the next query, or L{None}. It changes nothing for others, and may be
+        forgotten.
     """
 
     __slots__ = ("_message", "_qname", "_shared", "row")
@@ -130,6 +136,28 @@ class ReplayedAnswer:
         return facts
 
     @property
+    def parts(self) -> tuple[bytes, object] | None:
+        """
+        Message and circumstances, if that is all there is to it and others have
+        the circumstances in common.
+        """
+        shared = self._shared
+        if self._qname is not None or shared.attribution is not None:
+            return None
+        return self._message, shared
+
+    @classmethod
+    def of(cls, message: bytes, circumstances: Any) -> ReplayedAnswer:
+        """
+        Make one of another's L{parts}.
+        """
+        made = cls.__new__(cls)
+        made._message = message
+        made._shared = circumstances
+        made._qname = made.row = None
+        return made
+
+    @property
     def qname(self) -> bytes:
         """
         The name asked for, lower-cased, in wire form.
@@ -137,6 +165,38 @@ class ReplayedAnswer:
         if self._qname is not None:
             return self._qname
         return self._message[HEADER_SIZE : HEADER_SIZE + self._shared.nameSize].lower()
+
+    @property
+    def key(self) -> Key:
+        """
+        What the answer's name, type and class are called in caches.
+        """
+        shared = self._shared
+        return self.qname, shared.type, shared.cls, shared.cacheFlags
+
+    @property
+    def message(self) -> bytes:
+        """
+        The answer's message. It isn't the reply, but has the same records.
+        """
+        return self._message
+
+    @property
+    def questionEnd(self) -> int:
+        """
+        Where the question ends in C{message}, if its name is the one asked
+        for; otherwise 0.
+        """
+        # Name, type and class.
+        return HEADER_SIZE + self._shared.nameSize + 4 if self._qname is None else 0
+
+    @property
+    def circumstances(self) -> object:
+        """
+        All but the name and the message: the same object for entries that have
+        it in common, most of the time.
+        """
+        return self._shared
 
     @property
     def type(self) -> int:

@@ -28,6 +28,7 @@
 #include "core.h"
 
 enum { DG_WAYS = 10, DG_READERS = 65, DG_ENTRY_OVERHEAD = 440, DG_HAND_REACH = 64 };
+enum { DG_KEY_END = 5 }; /* octets of a key behind its question */
 
 #define DG_LOAD(at, order) __atomic_load_n(at, __ATOMIC_##order)
 #define DG_STORE(at, value, order) __atomic_store_n(at, value, __ATOMIC_##order)
@@ -41,16 +42,25 @@ typedef struct dg_link {
     uint64_t number; /* of the entry; 0 for anything else */
 } dg_link;
 
+/* The key's question is the reply's, whose name is in lower case: whoever asks
+ * has it replaced by their own letters anyway. */
 typedef struct dg_entry {
-    dg_link link;
-    struct dg_entry *nameNext, *namePrevious; /* the writer's own */
-    uint64_t hash, nameHash;
+    union {
+        dg_link link;
+        struct { /* the writer's own, until the entry is retired */
+            struct dg_entry *nameNext, *namePrevious;
+        };
+    };
+    uint64_t hash;
     int64_t born, expires; /* nanoseconds of the server's clock */
-    int64_t generation, until;
-    uint32_t bucket, judged; /* judged: the writer's own */
-    uint16_t keyLength, replySize, ttlCount;
+    /* Lives: the lower half is enough to tell them apart. `judged` is the writer's own. */
+    uint32_t generation, until, judged;
+    uint32_t nameHash, bucket;
+    uint16_t replySize, ttlCount;
+    uint8_t nameSize;      /* 1 to 255 */
     uint8_t slot, visited;
-    dg_ttl ttls[]; /* then the key, then the reply */
+    uint8_t keyEnd[DG_KEY_END]; /* flags and view number */
+    dg_ttl ttls[]; /* then the reply */
 } dg_entry;
 
 typedef struct __attribute__((aligned(128))) {
@@ -101,7 +111,7 @@ typedef struct {
 typedef struct {
     void *facts; /* whatever the writer's caller wants with an entry */
     uint32_t life;
-    uint32_t next; /* free place, plus 1 */
+    uint32_t next; /* of a free one: free place, plus 1; else the caller's, first 0 */
 } dg_number;
 
 typedef struct {
@@ -131,17 +141,17 @@ static inline int64_t dg_clock(clockid_t id) {
     return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
 }
 
-static inline uint8_t *dg_entryKey(dg_entry *entry) {
+static inline uint8_t *dg_entryReply(dg_entry *entry) {
     return (uint8_t *)(entry->ttls + entry->ttlCount);
 }
 
-static inline uint8_t *dg_entryReply(dg_entry *entry) {
-    return dg_entryKey(entry) + entry->keyLength;
+/* Octets of the key's question, which is name, type and class. */
+static inline size_t dg_questionSize(const dg_entry *entry) {
+    return (size_t)entry->nameSize + 4;
 }
 
 static inline uint64_t dg_entryCost(const dg_entry *entry) {
-    return DG_ENTRY_OVERHEAD + entry->keyLength + entry->replySize +
-           entry->ttlCount * sizeof(dg_ttl);
+    return DG_ENTRY_OVERHEAD + entry->replySize + entry->ttlCount * sizeof(dg_ttl);
 }
 
 /* ---- readers ------------------------------------------------------------ */
@@ -162,15 +172,21 @@ static inline uint64_t dg_other(const dg_table *table, uint64_t bucket, uint64_t
     return (bucket ^ ((hash >> 33) * 0x9e3779b97f4a7c15ULL >> 20)) & table->mask;
 }
 
+/* Is this the entry of a sealed key? */
+static inline int dg_isFor(dg_entry *entry, uint64_t hash, const dg_request *request) {
+    size_t size = dg_questionSize(entry);
+    return entry->hash == hash && request->keyLength == size + DG_KEY_END &&
+           !memcmp(dg_entryReply(entry) + DG_HEADER, request->key, size) &&
+           !memcmp(entry->keyEnd, request->key + size, DG_KEY_END);
+}
+
 static inline dg_entry *dg_findIn(dg_bucket *bucket, uint64_t hash, const dg_request *request) {
     uint32_t tag = dg_tag(hash);
     for (int i = 0; i < DG_WAYS; i++) {
         dg_entry *entry;
         if (DG_LOAD(&bucket->tags[i], RELAXED) != tag) continue;
         entry = DG_LOAD(&bucket->entries[i], ACQUIRE);
-        if (entry && entry->hash == hash && entry->keyLength == request->keyLength &&
-            !memcmp(dg_entryKey(entry), request->key, request->keyLength))
-            return entry;
+        if (entry && dg_isFor(entry, hash, request)) return entry;
     }
     return NULL;
 }
@@ -194,8 +210,9 @@ static inline uint64_t dg_numberOf(const dg_entry *entry) {
 
 /* May this entry answer now? */
 static inline int dg_isFresh(const dg_entry *entry, int64_t generation, int64_t now) {
-    return entry->generation <= generation && generation <= DG_LOAD(&entry->until, RELAXED) &&
-           now >= entry->born && now < entry->expires;
+    uint32_t life = (uint32_t)generation - entry->generation;
+    return life <= DG_LOAD(&entry->until, RELAXED) - entry->generation && now >= entry->born &&
+           now < entry->expires;
 }
 
 /* Find the entry that answers a request at `now`, or NULL. */

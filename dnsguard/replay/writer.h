@@ -99,6 +99,7 @@ static inline uint64_t dg_takeNumber(dg_table *table) {
         table->numbers[place].life = 0;
     }
     table->numbers[place].facts = NULL;
+    table->numbers[place].next = 0;
     return (uint64_t)++table->numbers[place].life << 32 | place;
 }
 
@@ -240,6 +241,7 @@ static inline uint64_t dg_remember(dg_table *table, const dg_request *request,
                                    int64_t lifetime, int64_t now) {
     dg_ttl ttls[DG_TTLS_MAX];
     dg_entry *entry, *old;
+    size_t nameSize;
     int count;
     if (size > request->limit || lifetime <= 0) return 0;
     count = dg_readReply(reply, size, message, request->questionEnd, ttls);
@@ -250,27 +252,28 @@ static inline uint64_t dg_remember(dg_table *table, const dg_request *request,
         if (least < lifetime) lifetime = least;
     }
     if (!lifetime) return 0;
-    entry = malloc(sizeof *entry + (size_t)count * sizeof *ttls + request->keyLength + size);
+    entry = malloc(sizeof *entry + (size_t)count * sizeof *ttls + size);
     if (!entry) return 0;
     memset(entry, 0, sizeof *entry);
+    nameSize = (size_t)request->questionEnd - DG_HEADER - 4;
     if (!(entry->link.number = dg_takeNumber(table))) {
         free(entry);
         return 0;
     }
     entry->hash = dg_keyHash(table, request);
-    entry->nameHash = dg_hash(request->key, (size_t)request->questionEnd - DG_HEADER - 4,
-                              table->nameKey);
+    entry->nameHash = (uint32_t)dg_hash(request->key, nameSize, table->nameKey);
     entry->born = now;
     entry->expires = now + lifetime;
-    entry->generation = table->views->generation;
-    entry->until = table->coming ? table->coming : entry->generation;
+    entry->generation = (uint32_t)table->views->generation;
+    entry->until = table->coming ? (uint32_t)table->coming : entry->generation;
     entry->judged = (uint32_t)table->coming;
-    entry->keyLength = request->keyLength;
+    entry->nameSize = (uint8_t)nameSize;
     entry->replySize = (uint16_t)size;
     entry->ttlCount = (uint16_t)count;
     memcpy(entry->ttls, ttls, (size_t)count * sizeof *ttls);
-    memcpy(dg_entryKey(entry), request->key, request->keyLength);
+    memcpy(entry->keyEnd, request->key + nameSize + 4, DG_KEY_END);
     memcpy(dg_entryReply(entry), reply, size);
+    memcpy(dg_entryReply(entry) + DG_HEADER, request->key, nameSize + 4);
     old = dg_find(table, request, entry->hash);
     if (old) {
         table->replaced++;
@@ -284,12 +287,12 @@ static inline uint64_t dg_remember(dg_table *table, const dg_request *request,
 
 /* Take all entries for a lower-cased name away. */
 static inline void dg_forgetName(dg_table *table, const uint8_t *name, size_t size) {
-    uint64_t hash = dg_hash(name, size, table->nameKey);
+    uint32_t hash = (uint32_t)dg_hash(name, size, table->nameKey);
     dg_entry *next, *entry = table->names[hash & table->nameMask];
     for (; entry; entry = next) {
         next = entry->nameNext;
-        if (entry->nameHash == hash && entry->keyLength == size + 9 &&
-            !memcmp(dg_entryKey(entry), name, size))
+        if (entry->nameHash == hash && entry->nameSize == size &&
+            !memcmp(dg_entryReply(entry) + DG_HEADER, name, size))
             dg_remove(table, entry);
     }
 }
@@ -323,7 +326,7 @@ static inline uint64_t dg_walkEnd(const dg_table *table) {
 
 /* Let an entry hold for a generation to come as well. */
 static inline void dg_ratify(dg_entry *entry, int64_t coming) {
-    DG_STORE(&entry->until, coming, RELAXED);
+    DG_STORE(&entry->until, (uint32_t)coming, RELAXED);
 }
 
 /* Give an entry another number, for which there are no facts yet: what is recorded

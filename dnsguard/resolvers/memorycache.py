@@ -137,6 +137,13 @@ class MemoryCacheResolver(KeptAnswers, Answerer):
         """
         return self._entries.keys()
 
+    def slices(self, most: int) -> Iterator[list[Key]]:
+        """
+        Give the keys of what is held, some at a time: copying all of them takes a
+        while. See L{Sieve.slices<dnsguard.caching.sieve.Sieve.slices>}.
+        """
+        return self._entries.slices(most)
+
     @property
     def statistics(self) -> CacheStatistics:
         """
@@ -220,9 +227,8 @@ class MemoryCacheResolver(KeptAnswers, Answerer):
 
         def slices() -> Iterator[None]:
             nonlocal dropped
-            keys = entries.keys()
-            for start in range(0, len(keys), SLICE):
-                for key in keys[start : start + SLICE]:
+            for keys in entries.slices(SLICE):
+                for key in keys:
                     entry = entries.peek(key)
                     if entry is not None and drop(key, entry):
                         entries.discard(key)

@@ -18,6 +18,7 @@ L{undisturbed}.
 from __future__ import annotations
 
 import gc
+import linecache
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -87,9 +88,12 @@ class CollectorService(Service):
 
     def startService(self) -> None:
         """
-        Put all there is out of the collector's sight.
+        Put all there is out of the collector's sight, but for a megabyte that
+        nobody needs: the lines of functions that attrs has generated, kept for
+        tracebacks that go through one. Those of files are read again.
         """
         super().startService()
+        linecache.clearcache()
         self._thresholds = self._collector.get_threshold()
         self._collector.set_threshold(YOUNG, MIDDLE, NEVER)
         self._collector.collect()

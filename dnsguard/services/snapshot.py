@@ -225,12 +225,12 @@ class SnapshotService(Service):
         clearings = self._clearingsNow()
 
         def slices() -> Iterator[None]:
-            for number, key in enumerate(self._memory.keys()):
-                entry = self._memory.entry(key)
-                if entry is not None and entry.expiry > now:
-                    found.append(Saved(key, entry, self._rates.count(key, now)))
-                if number % SLICE == SLICE - 1:
-                    yield None
+            for keys in self._memory.slices(SLICE):
+                for key in keys:
+                    entry = self._memory.entry(key)
+                    if entry is not None and entry.expiry > now:
+                        found.append(Saved(key, entry, self._rates.count(key, now)))
+                yield None
 
         await self._inSlices(slices())
         epoch = self._wallClock() - self._reactor.seconds()

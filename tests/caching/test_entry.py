@@ -5,12 +5,14 @@ Tests for L{dnsguard.caching.entry}.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dnsguard.caching.entry import CompiledEntry, Entry
+from dnsguard.caching.entry import CompiledEntry, Entry, restoreEntry
 from dnsguard.caching.ttl import TTLPolicy
 from dnsguard.wire.edns import EDNS
 from dnsguard.wire.layout import AD, QR, RA, RD, Layout, scan
@@ -246,6 +248,20 @@ class CompiledEntryTests(SynchronousTestCase):
             self.assertIsInstance(compiled, CompiledEntry)
             self.assertEqual(facts(compiled), facts(entry))
             self.assertEqual(compiled.remaining(1010.0), entry.remaining(1010.0))
+
+    def test_longTimes(self) -> None:
+        """
+        Times that it has no room for are left to the other.
+        """
+        wire, layout = message([record(A, 60)])
+        told: dict[str, Any] = {"createdAt": 0.0, "softExpiry": 9.0}
+        for stored, auth in ((1 << 31, 1), (1, 1 << 31)):
+            times = {"storedTTL": stored, "authTTL": auth}
+            made = CompiledEntry.restore(wire, 0, POLICY, **times, **told)
+            self.assertIs(made, NotImplemented)
+            entry = restoreEntry(wire, layout, 0, POLICY, **times, **told)
+            assert entry is not None
+            self.assertEqual((entry.storedTTL, entry.authTTL), (stored, auth))
 
     def test_unusual(self) -> None:
         """

@@ -6,6 +6,7 @@ Tests for L{dnsguard.caching.sieve}.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 from unittest import skipIf
@@ -131,6 +132,10 @@ class Keyed:
     def keys(self) -> list[Any]:
         return [self.plain[name] for name, _, _, _ in self.sieve.keys()]  # noqa: SIM118
 
+    def slices(self, most: int) -> Iterator[list[Any]]:
+        for keys in self.sieve.slices(most):
+            yield [self.plain[name] for name, _, _, _ in keys]
+
     def __contains__(self, key: Any) -> bool:
         return self.keyOf(key) in self.sieve
 
@@ -151,6 +156,41 @@ class SieveTests(SynchronousTestCase):
 
     make: Any = Sieve
     module: Any = sieve
+
+    def test_slices(self) -> None:
+        """
+        Keys are given some at a time, each of them once.
+        """
+        cache = self.make(100, 1000)
+        self.assertEqual(list(cache.slices(3)), [])
+        for number in range(10):
+            cache.put(number, "value", 1)
+        cache.discard(4)
+        given = list(cache.slices(3))
+        self.assertLessEqual(max(map(len, given)), 3)
+        self.assertEqual(
+            sorted(key for keys in given for key in keys), [0, 1, 2, 3, 5, 6, 7, 8, 9]
+        )
+
+    def test_slicesOfWhatChanges(self) -> None:
+        """
+        What is there all the while is given, whatever comes and goes between.
+        """
+        cache = self.make(1000, 10_000)
+        for number in range(100):
+            cache.put(number, "value", 1)
+        found: list[Any] = []
+        for turn, keys in enumerate(cache.slices(7)):
+            found += keys
+            for number in range(turn, 100, 10):
+                if number % 2:
+                    cache.discard(number)
+            for number in range(40):
+                cache.put(1000 + 40 * turn + number, "value", 1)
+            if turn > 200:
+                break
+        self.assertLessEqual(set(range(0, 100, 2)), set(found))
+        self.assertEqual(len(found), len(set(found)))
 
     def follow(self, steps: list[tuple[object, ...]], maxEntries: int, limit: int) -> None:
         """

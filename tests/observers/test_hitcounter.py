@@ -15,7 +15,7 @@ from dnsguard.answer import Outcome
 from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import DNSSEC_OK, Key
 from dnsguard.caching.sliding import SlidingCounts
-from dnsguard.interfaces import IQueryObserver
+from dnsguard.interfaces import IEntryObserver
 from dnsguard.observers import hitcounter
 from dnsguard.observers.hitcounter import SHARED_KEYS, HitCounter
 from dnsguard.query import ClientQuery
@@ -80,7 +80,7 @@ class HitCounterTests(SynchronousTestCase):
         """
         It is an observer.
         """
-        verifyObject(IQueryObserver, self.counter())
+        verifyObject(IEntryObserver, self.counter())
 
     def test_replayed(self) -> None:
         """
@@ -94,6 +94,22 @@ class HitCounterTests(SynchronousTestCase):
         self.assertEqual(self.rates.count(KEY, 1.0), 7.0)
         self.assertEqual(self.counts.count(KEY, 1.0), 7.0)
         self.assertEqual(counter.replayed, 7)
+
+    def test_meets(self) -> None:
+        """
+        Keys of entries can be noted beforehand, some at a time; that counts
+        nothing.
+        """
+        counter = self.counter()
+        batch = FakeReplayBatch({number: replayed() for number in range(5)})
+        for number in range(5):
+            batch.add(number, "192.0.2.1")
+        self.assertEqual([counter.meet(batch, 3) for _ in range(3)], [3, 2, 0])
+        counter.flush()
+        self.assertEqual(counter.replayed, 0)
+        counter.queriesReplayed(batch)
+        counter.flush()
+        self.assertEqual((counter.replayed, self.rates.count(KEY, 0.0)), (5, 5.0))
 
     def test_oneKeyManyEntries(self) -> None:
         """

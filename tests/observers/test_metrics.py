@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Outcome
-from dnsguard.interfaces import IQueryObserver
+from dnsguard.interfaces import IEntryObserver
 from dnsguard.observers import metrics as module
 from dnsguard.observers.metrics import FEW_SAMPLES, OTHER, SAMPLES, QueryMetrics
 from dnsguard.query import Transport
@@ -36,7 +36,35 @@ class ChainedQueryTests(SynchronousTestCase):
         """
         It is an observer.
         """
-        verifyObject(IQueryObserver, QueryMetrics())
+        verifyObject(IEntryObserver, QueryMetrics())
+
+    def test_meets(self) -> None:
+        """
+        What entries are counted under can be looked up beforehand, some at a
+        time; that counts nothing.
+        """
+        metrics = QueryMetrics()
+        batch = FakeReplayBatch({number: entryFor() for number in range(5)})
+        for number in range(5):
+            batch.add(number, "192.0.2.1")
+        self.assertEqual([metrics.meet(batch, 3) for _ in range(3)], [3, 2, 0])
+        self.assertEqual((metrics.replayed, list(metrics.queries())), (0, []))
+        metrics.queriesReplayed(batch)
+        self.assertEqual(metrics.replayed, 5)
+
+    def test_meetsAFew(self) -> None:
+        """
+        Entries that were noted are forgotten when there are too many.
+        """
+        self.patch(module, "_REMEMBERED", 3)
+        metrics = QueryMetrics()
+        batch = FakeReplayBatch({number: entryFor() for number in range(5)})
+        for number in range(5):
+            batch.add(number, "192.0.2.1")
+        self.assertEqual([metrics.meet(batch, 4), metrics.meet(batch, 9)], [4, 5])
+        for _ in range(2):
+            metrics.queriesReplayed(batch)
+        self.assertEqual(metrics.replayed, 10)
 
     def test_countedByWhatTheyAre(self) -> None:
         """

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dnsguard.answer import Outcome
-from dnsguard.interfaces import IQueryObserver
+from dnsguard.interfaces import IEntryObserver
 from dnsguard.observers.anonymize import Anonymity, Anonymizer
 from dnsguard.observers.event import QueryEvent
 from dnsguard.observers.exclusion import Exclusion
@@ -23,6 +23,8 @@ from dnsguard.querystore import buffer as bufferModule
 from dnsguard.querystore import recorder as recorderModule
 from dnsguard.querystore.buffer import RowBuffer
 from dnsguard.querystore.recorder import QueryRecorder
+from dnsguard.querystore.rows import factFragment
+from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.wire.edns import ExtendedError
 from dnsguard.wire.names import fromText
 from tests.support.events import NOON, answerOf, entryFor, eventOf
@@ -201,6 +203,100 @@ class RowBufferTests(SynchronousTestCase):
             self.assertEqual([row[4] for row in block.tuples()], ["in.example.org"])
             self.assertIs(block.facts[0], entries[1].row)
         self.assertEqual(asked, [entry.qname for entry in entries.values()])
+
+    def test_factsOfEntries(self) -> None:
+        """
+        What is made of an entry is what would be made of its answer, however
+        much of it was made before.
+        """
+        blocked = Attribution(RuleKind.LIST, "ads", "x.example")
+        entries = [
+            entryFor(f"{number}.example", outcome, *addresses, group=group, attribution=rule)
+            for number in range(3)
+            for outcome, rule in ((Outcome.CACHED, None), (Outcome.BLOCKED, blocked))
+            for addresses in ((), ("192.0.2.1",), ("192.0.2.1", "192.0.2.2"))
+            for group in ("", "kids")
+        ]
+        # One whose message has another name, and the root.
+        entries.append(
+            ReplayedAnswer(
+                fromText("other.example"), 1, 1, Outcome.CACHED, 0, "", None, entries[2].answer
+            )
+        )
+        entries.append(entryFor("."))
+        buffer = RowBuffer(100)
+        batch = FakeReplayBatch(dict(enumerate(entries)))
+        for number in range(len(entries)):
+            batch.add(number, "192.0.2.80")
+        buffer.addReplayed(batch)
+        block = buffer.take()
+        assert block is not None
+        self.assertEqual(
+            [block.facts[record[2]] for record in block.records()],
+            [
+                factFragment(
+                    entry.qname,
+                    entry.type,
+                    entry.cls,
+                    entry.outcome.value,
+                    entry.rCode,
+                    entry.groupID,
+                    entry.attribution,
+                    entry.answer,
+                    "",
+                )
+                for entry in entries
+            ],
+        )
+
+    def test_framesAreBounded(self) -> None:
+        """
+        No more frames are held than so many; others are made again.
+        """
+        self.patch(bufferModule, "_FRAMES", 3)
+        buffer = RowBuffer(100)
+        entries = {
+            number: entryFor(f"{number}.example", group=f"g{number}") for number in range(9)
+        }
+        batch = FakeReplayBatch(entries)
+        for number in entries:
+            batch.add(number, "192.0.2.80")
+        buffer.addReplayed(batch)
+        self.assertEqual([row[16] for row in taken(buffer)], [f"g{number}" for number in range(9)])
+
+    def test_meets(self) -> None:
+        """
+        What is new in a batch is got ready beforehand, so much at a time;
+        nothing is recorded by that, and the rows are the same.
+        """
+        entries = {number: entryFor(f"{number}.example") for number in range(5)}
+        batch = FakeReplayBatch(entries)
+        for number in entries:
+            batch.add(number, f"192.0.2.{number}")
+        ready, plain = RowBuffer(100), RowBuffer(100)
+        self.assertEqual([ready.meet(batch, 4) for _ in range(4)], [4, 4, 2, 0])
+        self.assertEqual((ready.used, ready.recorded, ready.take()), (0, 0, None))
+        while ready.meet(batch, 4):
+            pass
+        ready.addReplayed(batch)
+        plain.addReplayed(batch)
+        self.assertEqual(taken(ready), taken(plain))
+        self.assertEqual((ready.recorded, ready.octets), (5, 0))
+
+    def test_meetsWhenFull(self) -> None:
+        """
+        Where there is no room nothing is noted of clients.
+        """
+        buffer = RowBuffer(1)
+        batch = FakeReplayBatch({1: entryFor()})
+        batch.add(1, "192.0.2.80")
+        buffer.addReplayed(batch)
+        octets = buffer.octets
+        batch.add(1, "192.0.2.81")
+        self.assertEqual([buffer.meet(batch, 9) for _ in range(2)], [1, 0])
+        self.assertEqual(buffer.octets, octets)
+        buffer.addReplayed(batch)
+        self.assertEqual((buffer.recorded, buffer.dropped), (1, 2))
 
     def test_equalFactsAreShared(self) -> None:
         """
@@ -406,7 +502,7 @@ class QueryRecorderTests(SynchronousTestCase):
         """
         Have queries of two clients for two names recorded, by both roads.
         """
-        verifyObject(IQueryObserver, recorder)
+        verifyObject(IEntryObserver, recorder)
         batch = FakeReplayBatch({1: entryFor("a.example.org"), 2: entryFor("b.example.net")})
         for client in ("192.0.2.1", "192.0.2.2"):
             for number, name in ((1, "a.example.org"), (2, "b.example.net")):

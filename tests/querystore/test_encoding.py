@@ -59,6 +59,7 @@ class Batch:
 
     def __init__(self, records: bytes) -> None:
         self.records = records
+        self.hits: dict[int, int] = {}
         self.entries = {
             number * 0x1000000000000001: Entry(bytes((number,))) for number in range(5)
         }
@@ -176,6 +177,84 @@ class TranslateTests:
             self.assertEqual((facts, len(encoded)), ([b"\1"], expected))
             self.assertEqual((len(made), made.met, made.placed), (1, 1, 1))
 
+    def test_meets(self: Any) -> None:
+        """
+        Entries, then clients, are got ready so many at a time, and make no row;
+        all that is left to be asked then is nothing. Another block has clients
+        of its own.
+        """
+        encoded: list[Any] = []
+        asked: list[bytes] = []
+
+        def encode(entry: Any) -> bytes:
+            encoded.append(entry)
+            return entry.row  # type: ignore[no-any-return]
+
+        def clientIndex(key: bytes) -> int:
+            asked.append(key)
+            return len(asked) - 1
+
+        octets = b"".join(
+            RECORD.pack(0, entry * 0x1000000000000001, 0, 0, 0, 4, bytes((client,)) + bytes(15))
+            for entry, client in ((1, 1), (2, 2), (5, 1), (1, 3))
+        )
+        made = self.module.ReplayedRows(encode)
+        facts: list[bytes] = []
+        made.begin(facts)
+        batch = Batch(octets)
+        batch.hits = {number * 0x1000000000000001: 1 for number in (1, 2, 5)}
+        done = [made.meet(batch, clientIndex, 2) for _ in range(4)]
+        self.assertEqual(done, [2, 2, 2, 0])
+        self.assertEqual((facts, made.placed, made.octets), ([], 0, 0))
+        self.assertEqual((len(encoded), len(asked)), (3, 3))
+        rows = bytearray()
+        self.assertEqual(made.translate(batch, clientIndex, rows, 9, SKIP, 1), (1, 0))
+        self.assertEqual([row[1:3] for row in ROW.iter_unpack(rows)], [(0, 0), (1, 1), (2, 0)])
+        self.assertEqual((len(encoded), len(asked)), (3, 3))
+        made.begin([])
+        self.assertEqual(made.meet(batch, clientIndex, 9), 3)
+        self.assertEqual((len(encoded), len(asked)), (3, 6))
+
+    def test_manyClients(self: Any) -> None:
+        """
+        Each client is asked for once in a block, however many there are.
+        """
+        asked: list[bytes] = []
+
+        def clientIndex(key: bytes) -> int:
+            asked.append(key)
+            return len(asked) - 1
+
+        octets = b"".join(
+            RECORD.pack(0, 0x1000000000000001, 0, 0, 0, 6, number.to_bytes(16, "big"))
+            for number in range(5000)
+        )
+        made = self.module.ReplayedRows(lambda entry: entry.row)
+        made.begin([])
+        for _ in range(2):
+            rows = bytearray()
+            made.translate(Batch(octets), clientIndex, rows, 5000, SKIP, 1)
+            self.assertEqual([row[1] for row in ROW.iter_unpack(rows)], list(range(5000)))
+        self.assertEqual(len(asked), 5000)
+
+    def test_manyFragments(self: Any) -> None:
+        """
+        Equal fragments have one number, however many others there are.
+        """
+        made = self.module.ReplayedRows(lambda entry: entry.row)
+        facts: list[bytes] = []
+        made.begin(facts)
+        batch = Batch(
+            b"".join(RECORD.pack(0, number, 0, 0, 0, 4, bytes(16)) for number in range(3000))
+        )
+        batch.entries = {number: Entry(b"%d" % (number % 1000)) for number in range(3000)}
+        rows = bytearray()
+        made.translate(batch, lambda key: 0, rows, 3000, SKIP, 1)
+        self.assertEqual(facts, [b"%d" % number for number in range(1000)])
+        expected = [number % 1000 for number in range(3000)]
+        self.assertEqual([row[2] for row in ROW.iter_unpack(rows)], expected)
+        self.assertEqual((len(made), made.met), (1000, 3000))
+
     def test_rowBinary(self: Any) -> None:
         """
         RowBinary holds times little-endian and fragments as they are.
@@ -274,6 +353,8 @@ class CompiledTests(TranslateTests, SynchronousTestCase):
         Half a record is an error, not read past.
         """
         self.assertRaises(ValueError, self.translate, bytes(39))
+        made = self.module.ReplayedRows(lambda entry: entry.row)
+        self.assertRaises(ValueError, made.meet, Batch(bytes(39)), lambda key: 0, 1)
 
     @settings(max_examples=150, deadline=None)
     @given(

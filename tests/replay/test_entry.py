@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dnsguard.answer import Answer, Outcome
 from dnsguard.caching.ttl import TTLPolicy
+from dnsguard.policy.decision import Attribution, RuleKind
 from dnsguard.query import ClientQuery
 from dnsguard.replay.entry import ReplayedAnswer
 from dnsguard.resolvers.cached import entryOf, freshAnswer
@@ -56,6 +57,48 @@ class ReplayedAnswerTests(SynchronousTestCase):
         self.assertEqual((entry.groupID, entry.attribution), ("kids", None))
         self.assertEqual((entry.viewNumber, entry.generation, entry.cacheFlags), (2, 3, 1))
         self.assertIsNone(entry.row)
+
+    def test_partsOfIt(self) -> None:
+        """
+        It gives its key in caches, and its message with the place behind the
+        question, if that has the name.
+        """
+        entry = entryFor(upstreamAnswer(), cacheFlags=1)
+        self.assertEqual(entry.key, (WWW, 1, 1, 1))
+        self.assertEqual(entry.questionEnd, scan(entry.message).questionEnd)
+        self.assertEqual(entryFor(upstreamAnswer(), fromText("x.example")).questionEnd, 0)
+
+    def test_parts(self) -> None:
+        """
+        One can be made of its parts again, if it has such.
+        """
+        entry = entryFor(upstreamAnswer(), viewNumber=2, generation=3, cacheFlags=1)
+        assert entry.parts is not None
+        again = ReplayedAnswer.of(*entry.parts)
+        self.assertIsNone(again.row)
+        for name in ("qname", "key", "outcome", "rCode", "groupID", "viewNumber", "generation"):
+            self.assertEqual(getattr(again, name), getattr(entry, name))
+        self.assertEqual(again.answer.wire, entry.answer.wire)
+
+    def test_noParts(self) -> None:
+        """
+        It is held whole if its message has another name, or a rule decided,
+        which few others have in common.
+        """
+        self.assertIsNone(entryFor(upstreamAnswer(), fromText("x.example")).parts)
+        rule = Attribution(RuleKind.LIST, "ads", "www.example.org")
+        answer = upstreamAnswer()
+        entry = ReplayedAnswer(WWW, 1, 1, Outcome.BLOCKED, 0, "", rule, answer)
+        self.assertIsNone(entry.parts)
+
+    def test_circumstances(self) -> None:
+        """
+        What many entries have in common is told by one object.
+        """
+        one = entryFor(upstreamAnswer())
+        self.assertIs(entryFor(upstreamAnswer()).circumstances, one.circumstances)
+        other = entryFor(upstreamAnswer(), cacheFlags=1)
+        self.assertNotEqual(other.circumstances, one.circumstances)
 
     def test_holdsTheMessageOfTheCache(self) -> None:
         """

@@ -12,10 +12,14 @@ import weakref
 
 from zope.interface.verify import verifyObject
 
+from dnsguard.answer import Answer, Outcome
 from dnsguard.interfaces import IReplayBatch
+from dnsguard.policy.decision import Attribution, RuleKind
 from dnsguard.replay import store as storeModule
-from dnsguard.replay.batch import RECORD
+from dnsguard.replay.batch import RECORD, ReplayBatch
 from dnsguard.replay.bounds import DRAIN_LIMIT
+from dnsguard.replay.entry import ReplayedAnswer
+from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
 from tests.support.replay import CLIENT, FakePolicy, reply, request
 from tests.support.storerules import V6, InC, InPython, StoreRules
@@ -112,6 +116,60 @@ class StoreBoundsRules(StoreRules):
         )
         self.assertEqual(len(store.drain()), 0)
         self.assertEqual(store.counters()["hits"], 3)
+
+    def test_factsAsAsked(self) -> None:
+        """
+        What is told of an entry is what was said of it, whatever it has in
+        common with others, and however often entries come and go.
+        """
+        store = self.makeStore(maxEntries=16)
+        store.adopt(FakePolicy(1))
+        rule = Attribution(RuleKind.LIST, "ads", "example.org")
+        for turn in range(40):
+            told = {}
+            for number in range(12):
+                datagram = self.name(number)
+                made = reply(datagram, 300)
+                name = fromText(f"host{number}.example.org")
+                entry = ReplayedAnswer(
+                    name,
+                    1,
+                    1,
+                    Outcome.CACHED,
+                    number % 3,
+                    f"group{turn % 5}",
+                    rule if number % 4 == 3 else None,
+                    Answer.fromWire(made, scan(made), outcome=Outcome.CACHED),
+                    0,
+                    1,
+                )
+                store.remember(datagram, made, entry, 300.0, 100.0)
+                store.lookup(datagram, CLIENT, 100.0)
+                told[name] = entry
+            batch = store.drain()
+            self.assertEqual({batch.entries[each].qname for each in batch.hits}, set(told))
+            for each in batch.hits:
+                found = batch.entries[each]
+                entry = told[found.qname]
+                self.assertEqual(
+                    (found.rCode, found.groupID, found.attribution, found.answer.wire),
+                    (entry.rCode, entry.groupID, entry.attribution, entry.answer.wire),
+                )
+
+    def test_batchIsGoneAtOnce(self) -> None:
+        """
+        Nothing of a batch is left to the garbage collector, whatever was asked
+        of it: its octets are used again.
+        """
+        octets = bytearray(2 * RECORD.size)
+        self.addCleanup(gc.enable)
+        gc.disable()
+        batch = ReplayBatch(octets, dict.fromkeys((0, 1)).__getitem__)  # type: ignore[arg-type]
+        self.assertEqual((dict(batch.hits), batch.entries[0]), ({0: 2}, None))
+        # As long as somebody looks at them, they can't grow.
+        self.assertRaises(BufferError, octets.append, 0)
+        del batch
+        octets.append(0)
 
     def test_factsOutliveTheEntry(self) -> None:
         """

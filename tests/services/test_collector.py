@@ -6,6 +6,7 @@ Tests for L{dnsguard.services.collector}.
 from __future__ import annotations
 
 import gc
+import linecache
 
 from twisted.application.service import IService
 from twisted.internet.task import Clock
@@ -102,6 +103,14 @@ class CollectorTests(SynchronousTestCase):
         self.service.startService()
         self.assertEqual(self.collector.done, ["collect", "freeze"])
         self.assertEqual(self.collector.thresholds[2], NEVER)
+
+    def test_generatedLines(self) -> None:
+        """
+        The text of generated code, which the process's start has left, is let go.
+        """
+        self.patch(linecache, "cache", {"<generated>": (1, None, ["x\n"], "<generated>")})
+        self.service.startService()
+        self.assertEqual(linecache.getlines("<generated>"), [])
 
     def test_collects(self) -> None:
         """

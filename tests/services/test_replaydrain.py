@@ -9,10 +9,18 @@ from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from dnsguard.interfaces import IReplayStore
+from dnsguard.interfaces import IEntryObserver, IReplayStore
 from dnsguard.replay.bounds import DRAIN_LIMIT
-from dnsguard.services.replaydrain import SHORTEST, TURN, ReplayDrainService
+from dnsguard.services.replaydrain import (
+    LATEST,
+    MEETINGS,
+    PATIENCE,
+    SHORTEST,
+    TURN,
+    ReplayDrainService,
+)
 
 
 class Store:
@@ -44,6 +52,57 @@ class Observer:
         if self.broken:
             raise ZeroDivisionError()
         self.batches.append(batch)
+
+
+@implementer(IEntryObserver)
+class Meeting(Observer):
+    """
+    Gets to know what is in a batch first.
+
+    @ivar turns: How much it did each time it was asked.
+    """
+
+    def __init__(self, broken: bool = False) -> None:
+        super().__init__()
+        self.known: set[str] = set()
+        self.turns: list[int] = []
+        self.forgetful = False
+        self.unable = broken
+
+    def queryAnswered(self, event: Any) -> None:
+        raise AssertionError("no query was answered")
+
+    def meet(self, batch: Any, most: int) -> int:
+        if self.unable:
+            raise ZeroDivisionError()
+        new = sorted(set(batch) - self.known)[:most]
+        if not self.forgetful:
+            self.known.update(new)
+        self.turns.append(len(new))
+        return len(new)
+
+    def queriesReplayed(self, batch: Any) -> None:
+        super().queriesReplayed(batch)
+        self.turns.append(0)
+
+
+class StepClock(Clock):
+    """
+    A clock that calls what is due turn by turn.
+    """
+
+    def turn(self) -> bool:
+        """
+        Call what is due now, and not what that plans.
+
+        @return: Was there anything?
+        """
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+        return bool(due)
 
 
 class ReplayDrainServiceTests(SynchronousTestCase):
@@ -133,6 +192,125 @@ class ReplayDrainServiceTests(SynchronousTestCase):
             self.clock.advance(0.5)
             (call,) = self.clock.getDelayedCalls()
             self.assertEqual(call.getTime() - self.clock.seconds(), 0.5)
+
+    def meetings(self, *observers: Observer) -> StepClock:
+        """
+        Begin with other observers, turn by turn.
+        """
+        clock = StepClock()
+        self.observers[:] = observers
+        self.service = ReplayDrainService(
+            cast(IReplayStore, self.store), lambda: self.observers, clock, interval=0.5
+        )
+        self.service.startService()
+        # Its tick comes with the first turn.
+        clock.rightNow += 0.5
+        return clock
+
+    def test_metInSlices(self) -> None:
+        """
+        What observers haven't met before is made known to them, so much a turn
+        for all of them together; then all is handed on at once, and in order.
+        """
+        first, plain, second = Meeting(), Observer(), Meeting()
+        clock = self.meetings(first, plain, second)
+        many = [f"{number:05}" for number in range(2 * MEETINGS - 1)]
+        self.store.ring = list(many)
+        done = []
+        while clock.turn():
+            done.append(sum(first.turns) + sum(second.turns))
+            # What comes meanwhile waits.
+            if len(done) == 1:
+                self.store.ring = ["later"]
+        steps = [now - before for before, now in zip([0, *done], done, strict=False)]
+        self.assertLessEqual(max(steps), MEETINGS)
+        self.assertEqual(sum(steps), 2 * len(many))
+        clock.rightNow += 0.5
+        while clock.turn():
+            pass
+        for observer in (first, plain, second):
+            self.assertEqual(observer.batches, [many, ["later"]])
+        self.assertEqual(self.service.drained, len(many) + 1)
+
+    def test_notHandedOnBeforeAllIsMet(self) -> None:
+        """
+        Nobody is told of a batch while somebody has still to get ready for it.
+        """
+        plain, slow = Observer(), Meeting()
+        clock = self.meetings(plain, slow)
+        self.store.ring = [f"{number:05}" for number in range(MEETINGS)]
+        clock.turn()
+        self.assertEqual((plain.batches, self.service.drained), ([], 0))
+        clock.turn()
+        self.assertEqual(len(plain.batches), 1)
+
+    def test_knownIsHandedOnAtOnce(self) -> None:
+        """
+        A batch that holds nothing new takes one turn.
+        """
+        observer = Meeting()
+        clock = self.meetings(observer)
+        observer.known = {"a", "b"}
+        self.store.ring = ["a", "b", "a"]
+        clock.turn()
+        self.assertEqual(observer.batches, [["a", "b", "a"]])
+
+    def test_lateBatchIsHurried(self) -> None:
+        """
+        The longer a batch has waited, the more is done in a turn.
+        """
+        observer = Meeting()
+        clock = self.meetings(observer)
+        self.store.ring = [f"{number:06}" for number in range(20 * MEETINGS)]
+        clock.turn()
+        clock.rightNow += 3 * PATIENCE
+        clock.turn()
+        self.assertEqual(observer.turns, [MEETINGS, 3 * MEETINGS])
+
+    def test_forgetfulObserver(self) -> None:
+        """
+        Who never gets ready is told all the same, in the end.
+        """
+        observer = Meeting()
+        observer.forgetful = True
+        clock = self.meetings(observer)
+        self.store.ring = [f"{number:06}" for number in range(100 * MEETINGS)]
+        clock.turn()
+        clock.rightNow += LATEST
+        clock.turn()
+        self.assertEqual(observer.batches, [])
+        clock.rightNow += 0.1
+        clock.turn()
+        self.assertEqual(len(observer.batches), 1)
+
+    def test_stoppedMeanwhile(self) -> None:
+        """
+        A batch that waits is handed on before the rest when the service stops,
+        whole and once.
+        """
+        observer = Meeting()
+        clock = self.meetings(observer)
+        many = [f"{number:05}" for number in range(3 * MEETINGS)]
+        self.store.ring = list(many)
+        clock.turn()
+        self.store.ring = ["later"]
+        self.service.stopService()
+        self.assertEqual(observer.batches, [many, ["later"]])
+        self.assertEqual(self.service.drained, len(many) + 1)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_unableToMeet(self) -> None:
+        """
+        One that can't get ready is told all the same; that is logged and counted.
+        """
+        observers = [Meeting(broken=True), Meeting()]
+        clock = self.meetings(*observers)
+        self.store.ring = ["a"]
+        clock.turn()
+        for observer in observers:
+            self.assertEqual(observer.batches, [["a"]])
+        self.assertEqual(self.service.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_brokenObserver(self) -> None:
         """
