@@ -130,9 +130,9 @@ static void publish(int64_t generation) {
 
 /* Which name an entry is about. */
 static unsigned nameOf(dg_entry *entry) {
-    const uint8_t *key = dg_entryKey(entry);
+    const uint8_t *name = dg_entryReply(entry) + DG_HEADER;
     unsigned number = 0;
-    for (int i = 0; i < 4; i++) number |= (unsigned)(key[1 + i] - 'a') << (4 * i);
+    for (int i = 0; i < 4; i++) number |= (unsigned)(name[1 + i] - 'a') << (4 * i);
     return number;
 }
 

@@ -20,6 +20,6 @@ cdef class Corridor(Respondent):
     cdef _receiveAny(self, bytes request, bytes address, transport, respond)
     cdef Exchange _made(
         self, bytes request, int flags, bytes name, int type, int cls, Py_ssize_t questionEnd,
-        edns, bytes address, transport, respond
+        edns, bytes address, transport, respond, layout
     )
     cdef _identify(self, policy, bytes address)

@@ -111,7 +111,7 @@ class Corridor(Respondent):
         # It is one to ask the chain, and there is no more to know about it.
         flags, name, type, questionEnd, edns = plain
         exchange = self._made(
-            request, flags, name, type, _IN, questionEnd, edns, address, transport, respond
+            request, flags, name, type, _IN, questionEnd, edns, address, transport, respond, None
         )
         self._ask(exchange)
         return True
@@ -191,7 +191,7 @@ class Corridor(Respondent):
         address: bytes,
         transport: Transport,
         respond: Respond,
-        layout: Layout | None = None,
+        layout: Layout | None,
     ) -> Exchange:
         """
         Find out who asks, and make the query.
