@@ -27,6 +27,7 @@ from dnsguard.upstream.routes import UpstreamSet
 from dnsguard.upstream.selection import FailureKind, Standing, Strategy
 from dnsguard.wire.layout import scan
 from dnsguard.wire.names import fromText
+from tests.support.ports import freePort
 
 reactor: Any = globalReactor
 
@@ -130,28 +131,19 @@ class Server:
         self.overTCP = overTCP
         self.streamed: list[bytes] = []
         self.connections: list[TCPServer] = []
-        self.port = 0
+        self.port = freePort()
         self.start()
 
     def start(self) -> None:
         """
-        Listen, on the port of last time.
+        Listen.
         """
         factory = Factory.forProtocol(TCPServer)
         factory.noisy = False
         factory.server = self  # type: ignore[attr-defined]
-        for _ in range(20):
-            tcp = reactor.listenTCP(self.port, factory, interface="127.0.0.1")
-            self.port = tcp.getHost().port
-            try:
-                udp = reactor.listenUDP(self.port, self.udp, interface="127.0.0.1")
-            except OSError:
-                tcp.stopListening()
-                self.port = 0
-                continue
-            self.listening = [tcp, udp]
-            return
-        raise AssertionError("no port is free")
+        tcp = reactor.listenTCP(self.port, factory, interface="127.0.0.1")
+        udp = reactor.listenUDP(self.port, self.udp, interface="127.0.0.1")
+        self.listening = [tcp, udp]
 
     def stop(self) -> Deferred[Any]:
         """

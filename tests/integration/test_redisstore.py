@@ -25,7 +25,7 @@ from dnsguard.caching.hits import HitRates
 from dnsguard.caching.key import Key
 from dnsguard.errors import StoreError
 from dnsguard.interfaces import IAnswerStore
-from dnsguard.observers.hitcounter import HitCounter
+from dnsguard.observers.hitcounter import KEYS_A_TURN, PAUSE, HitCounter
 from dnsguard.redis.cachestore import RedisAnswerStore
 from dnsguard.redis.channel import ClearingChannel
 from dnsguard.redis.endpoints import Place, endpointOf
@@ -267,7 +267,7 @@ class StoreTests(TestCase):
         def flush() -> None:
             counter.flush()
             # Many keys are taken over in some turns of the reactor.
-            clock.pump([0.0] * 20)
+            clock.pump([PAUSE] * (10_000 // KEYS_A_TURN + 1))
 
         # The scripts are known from then on.
         counter.queriesReplayed(batch)
