@@ -159,7 +159,8 @@ class Guard(MultiService):
             streams=streamLimits(config.server),
             wallClock=now,
         )
-        self.log.info("{path}", path=pathInUse()[1])
+        compiled, path = pathInUse()
+        self.log.info("{path}", path=path)
 
         # Started in this order, and stopped in the reverse one: those who note
         # queries before those who take them.
@@ -174,9 +175,9 @@ class Guard(MultiService):
             self.redis.service.setServiceParent(self)
         CollectorService(reactor).setServiceParent(self)
         PolicyClockService(self.policies, reactor, now).setServiceParent(self)
-        ReplayDrainService(self.replay, lambda: self.server.observers, reactor).setServiceParent(
-            self
-        )
+        ReplayDrainService(
+            self.replay, lambda: self.server.observers, reactor, besideThread=compiled
+        ).setServiceParent(self)
         self.blocklists.setServiceParent(self)
         self.caches.setServiceParent(self)
         self.listeners = self.gatedListeners(config)

@@ -82,6 +82,7 @@ class ReplayDrainService(Service):
         clock: IReactorTime,
         interval: float = 0.05,
         giveWay: Callable[[], None] = _giveWay,
+        besideThread: bool = True,
     ) -> None:
         """
         @param observers: Gives those to tell.
@@ -90,6 +91,8 @@ class ReplayDrainService(Service):
             than one batch, the next one is taken in the next reactor turn.
         @param giveWay: Lets others have the core, if any wait for it. Called
             between observers: the thread that answers may have the same core.
+        @param besideThread: Is there such a thread? If not, as many queries as
+            possible are taken at once, as that is less work.
         """
         self.setName("replaydrain")
         self.drained = 0
@@ -101,7 +104,8 @@ class ReplayDrainService(Service):
         self._batch: IReplayBatch | None = None
         self._passed = 0.0
         self._clock = clock
-        self._giveWay = giveWay
+        self._giveWay = giveWay if besideThread else _noWay
+        self._turn = TURN if besideThread else DRAIN_LIMIT
         self._next: IDelayedCall | None = None
         self._looked = 0.0
 
@@ -154,7 +158,7 @@ class ReplayDrainService(Service):
         """
         if taken >= DRAIN_LIMIT:
             return 0.0
-        return min(self._interval, max(SHORTEST, seconds * TURN / taken))
+        return min(self._interval, max(SHORTEST, seconds * self._turn / taken))
 
     def _isKnown(self, batch: IReplayBatch, late: float) -> bool:
         """

@@ -180,6 +180,28 @@ class ReplayDrainServiceTests(SynchronousTestCase):
         (call,) = self.clock.getDelayedCalls()
         self.assertAlmostEqual(call.getTime() - self.clock.seconds(), SHORTEST)
 
+    def test_besideNoThread(self) -> None:
+        """
+        Where no thread answers there is none to make way for: as much as
+        possible is taken at once.
+        """
+        made: list[str] = []
+        self.service = ReplayDrainService(
+            cast(IReplayStore, self.store),
+            lambda: self.observers,
+            self.clock,
+            interval=0.5,
+            giveWay=lambda: made.append("way"),
+            besideThread=False,
+        )
+        self.service.startService()
+        self.store.ring = ["a"] * (DRAIN_LIMIT - 1)
+        self.clock.advance(0.5)
+        (call,) = self.clock.getDelayedCalls()
+        self.assertEqual(call.getTime() - self.clock.seconds(), 0.5)
+        self.assertEqual(self.service.drained, DRAIN_LIMIT - 1)
+        self.assertEqual(made, [])
+
     def test_seldomWhenIdle(self) -> None:
         """
         When hardly anything is replayed, it looks at its interval again.
