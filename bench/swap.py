@@ -106,6 +106,8 @@ def judged(output: str, swaps: list[tuple[float, float]]) -> list[Any]:
             preparing.append(p99)
         else:
             far.append(p99)
+    if not swaps:
+        sys.exit("no swap was done in that time: load for longer, or swap less often")
     took = statistics.median(done - asked for asked, done in swaps)
     return [
         f"{total['qps']:.0f}",
