@@ -81,6 +81,8 @@ class EntryNotes:
         @return: How many were. Fewer than C{most}: all in the batch are noted.
         """
         met = 0
+        if batch.hits.keys() <= self._places.keys():
+            return met
         for number in batch.hits:
             if number not in self._places:
                 if met >= most:

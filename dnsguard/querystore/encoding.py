@@ -25,7 +25,9 @@ __all__ = ["SHARED_OVERHEAD", "ReplayedRows", "appendRow", "packed", "rowBinary"
 SHARED_OVERHEAD = 64
 """Octets that a replay entry's fragment takes in memory besides its own."""
 
-_REPLAY = struct.Struct("=qQIHBB16s")
+# Records of replayed queries, see L{IReplayBatch}: address family and address are one.
+_REPLAY = struct.Struct("=qQI2xB17s")
+_CLIENT = struct.Struct("=23x17s")
 _TIMES = struct.Struct("<ddd")
 _PLANES = struct.Struct("=I32s")
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -149,13 +151,12 @@ class ReplayedRows:
         @return: How many there were. Fewer than C{most}: all is ready.
         """
         met = self._notes.meet(batch, most)
-        for *_, family, packed in _REPLAY.iter_unpack(batch.records):
+        asking = {key for (key,) in _CLIENT.iter_unpack(batch.records)}
+        for key in sorted(asking - self._clients.keys()):
             if met >= most:
                 break
-            key = bytes((family,)) + packed
-            if key not in self._clients:
-                self._clients[key] = clientIndex(key)
-                met += 1
+            self._clients[key] = clientIndex(key)
+            met += 1
         return met
 
     def _place(self, number: int) -> int:
@@ -197,7 +198,7 @@ class ReplayedRows:
         pack, find, entries = ROW.pack, self._notes.find, batch.entries
         parts: list[bytes] = []
         clients = self._clients
-        for when, number, took, _, transport, family, packed in _REPLAY.iter_unpack(batch.records):
+        for when, number, took, transport, key in _REPLAY.iter_unpack(batch.records):
             if threshold < SKIP:
                 # Marsaglia's xorshift, as in the compiled twin.
                 state ^= (state << 13) & _MASK
@@ -207,7 +208,6 @@ class ReplayedRows:
                     leftOut += 1
                     continue
             fact = find(number, entries)
-            key = bytes((family,)) + packed
             client = clients.get(key)
             if client is None:
                 client = clients[key] = clientIndex(key)
