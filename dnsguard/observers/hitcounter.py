@@ -58,13 +58,19 @@ FEW_KEYS = 1000
 """Keys that are known on, however few of them are hit."""
 
 KEYS_A_TURN = 250
-"""Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work."""
+"""
+Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work. While more
+than one second waits it is so many for each of them, as their keys are megabytes.
+"""
 
 PAUSE = 0.002
 """Seconds between two such turns, for whoever else wants the core."""
 
 MOST_SECONDS = 8
 """Seconds whose hits wait to be taken over; of more the oldest isn't counted."""
+
+MOST_WAITING = 3 * MOST_KEYS
+"""Keys whose hits wait for that in all, a key for each second, but for the last one's."""
 
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _STALE = Outcome.STALE
@@ -192,6 +198,7 @@ class HitCounter(Noting, Service):
         self._interval = interval
         self._begin()
         self._turns: deque[Iterator[tuple[Key, int]]] = deque()
+        self._sizes: deque[int] = deque()
         self._next: IDelayedCall | None = None
         self._waiting: dict[Key, int] = {}
         self._loop = LoopingCall(self.flush)
@@ -270,11 +277,22 @@ class HitCounter(Noting, Service):
         """
         counts = self._notes.take()
         hit = len(counts) - counts.count(0)
-        if len(self._turns) >= MOST_SECONDS:
-            self.uncounted += sum(count for _, count in self._turns.popleft())
+        self._makeRoom(len(counts))
         self._turns.append(zip(self._keys, counts, strict=False))
+        self._sizes.append(len(counts))
         if anew or len(self._keys) > max(FEW_KEYS, 4 * hit):
             self._begin()
+
+    def _makeRoom(self, keys: int) -> None:
+        """
+        Let go of the oldest seconds for which there is no room beside a new one.
+
+        @param keys: How many keys were hit in that.
+        """
+        turns, sizes = self._turns, self._sizes
+        while turns and (len(turns) >= MOST_SECONDS or sum(sizes) + keys > MOST_WAITING):
+            self.uncounted += sum(count for _, count in turns.popleft())
+            sizes.popleft()
 
     def _proceed(self) -> None:
         """
@@ -297,8 +315,8 @@ class HitCounter(Noting, Service):
         Count some keys' hits that were added up.
         """
         now = self._clock.seconds()
-        seen = 0
-        for key, count in islice(self._turns[0], KEYS_A_TURN):
+        seen, most = 0, KEYS_A_TURN * len(self._turns)
+        for key, count in islice(self._turns[0], most):
             seen += 1
             if not count:
                 continue
@@ -308,8 +326,9 @@ class HitCounter(Noting, Service):
                 self._rates.add(key, hits, now)
                 if self._counts is not None or self._store is not None:
                     self._note(key, hits, now)
-        if seen < KEYS_A_TURN:
+        if seen < most:
             self._turns.popleft()
+            self._sizes.popleft()
 
     def _share(self) -> None:
         """
