@@ -59,8 +59,8 @@ FEW_KEYS = 1000
 
 KEYS_A_TURN = 250
 """
-Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work. While more
-than one second waits it is so many for each of them, as their keys are megabytes.
+Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work. For each
+second that waits behind the first it is twice as many more: their keys are megabytes.
 """
 
 PAUSE = 0.002
@@ -70,7 +70,7 @@ MOST_SECONDS = 8
 """Seconds whose hits wait to be taken over; of more the oldest isn't counted."""
 
 MOST_WAITING = 3 * MOST_KEYS
-"""Keys whose hits wait for that in all, a key for each second, but for the last one's."""
+"""Keys whose hits wait for that, those of all seconds added up."""
 
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _STALE = Outcome.STALE
@@ -315,7 +315,7 @@ class HitCounter(Noting, Service):
         Count some keys' hits that were added up.
         """
         now = self._clock.seconds()
-        seen, most = 0, KEYS_A_TURN * len(self._turns)
+        seen, most = 0, KEYS_A_TURN * (2 * len(self._turns) - 1)
         for key, count in islice(self._turns[0], most):
             seen += 1
             if not count:
