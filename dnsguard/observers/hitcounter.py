@@ -54,6 +54,9 @@ MOST_KEYS = 50_000
 MOST_ENTRIES = 4 * MOST_KEYS
 """Replay entries whose keys are known."""
 
+SMALL = 512
+"""Octets of a message that is held in its key's stead until somebody hits it."""
+
 FEW_KEYS = 1000
 """Keys that are known on, however few of them are hit."""
 
@@ -77,6 +80,13 @@ _STALE = Outcome.STALE
 _CACHED_OUTCOME = Outcome.CACHED
 
 _COUNTED = frozenset({Outcome.CACHED, Outcome.STALE, Outcome.UPSTREAM})
+
+
+_Turn = tuple[int, list[Key | bytes], list[object], Iterator[tuple[int, int]]]
+"""
+How many keys one second's hits are of; these keys, or messages in their stead; the
+circumstances of the latter; and the places and counts still to be taken over.
+"""
 
 
 class Noting:
@@ -197,8 +207,7 @@ class HitCounter(Noting, Service):
         self._random = random
         self._interval = interval
         self._begin()
-        self._turns: deque[Iterator[tuple[Key, int]]] = deque()
-        self._sizes: deque[int] = deque()
+        self._turns: deque[_Turn] = deque()
         self._next: IDelayedCall | None = None
         self._waiting: dict[Key, int] = {}
         self._loop = LoopingCall(self.flush)
@@ -245,7 +254,10 @@ class HitCounter(Noting, Service):
         """
         Know no key.
         """
-        self._keys: list[Key] = []
+        # A key is twice the octets that an entry takes: of one that is still to be
+        # taken over there are its parts, which others hold as well.
+        self._keys: list[Key | bytes] = []
+        self._circumstances: list[object] = []
         self._notes = EntryNotes(self._placeOf)
 
     def _placeOf(self, entry: ReplayedAnswer) -> int:
@@ -257,7 +269,11 @@ class HitCounter(Noting, Service):
         if entry.outcome is not _CACHED_OUTCOME:
             # Local and blocked names are in no cache.
             return SKIP
-        self._keys.append(entry.key)
+        parts = entry.parts
+        isHeld = parts is not None and len(parts[0]) <= SMALL
+        key, circumstances = parts if parts and isHeld else (entry.key, None)
+        self._keys.append(key)
+        self._circumstances.append(circumstances)
         return len(self._keys) - 1
 
     def flush(self) -> None:
@@ -278,8 +294,7 @@ class HitCounter(Noting, Service):
         counts = self._notes.take()
         hit = len(counts) - counts.count(0)
         self._makeRoom(len(counts))
-        self._turns.append(zip(self._keys, counts, strict=False))
-        self._sizes.append(len(counts))
+        self._turns.append((len(counts), self._keys, self._circumstances, enumerate(counts)))
         if anew or len(self._keys) > max(FEW_KEYS, 4 * hit):
             self._begin()
 
@@ -289,10 +304,12 @@ class HitCounter(Noting, Service):
 
         @param keys: How many keys were hit in that.
         """
-        turns, sizes = self._turns, self._sizes
-        while turns and (len(turns) >= MOST_SECONDS or sum(sizes) + keys > MOST_WAITING):
-            self.uncounted += sum(count for _, count in turns.popleft())
-            sizes.popleft()
+        turns = self._turns
+        waiting = sum(turn[0] for turn in turns)
+        while turns and (len(turns) >= MOST_SECONDS or waiting + keys > MOST_WAITING):
+            size, _, _, counts = turns.popleft()
+            self.uncounted += sum(count for _, count in counts)
+            waiting -= size
 
     def _proceed(self) -> None:
         """
@@ -316,10 +333,17 @@ class HitCounter(Noting, Service):
         """
         now = self._clock.seconds()
         seen, most = 0, KEYS_A_TURN * (2 * len(self._turns) - 1)
-        for key, count in islice(self._turns[0], most):
+        _, keys, circumstances, counts = self._turns[0]
+        for place, count in islice(counts, most):
             seen += 1
             if not count:
                 continue
+            key = keys[place]
+            if isinstance(key, bytes):
+                key = ReplayedAnswer.of(key, circumstances[place]).key
+                if keys is self._keys:
+                    # It is likely to be hit again.
+                    keys[place], circumstances[place] = key, None
             self.replayed += count
             hits = self._sampled(count)
             if hits:
@@ -328,7 +352,6 @@ class HitCounter(Noting, Service):
                     self._note(key, hits, now)
         if seen < most:
             self._turns.popleft()
-            self._sizes.popleft()
 
     def _share(self) -> None:
         """

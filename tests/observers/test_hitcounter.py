@@ -184,7 +184,6 @@ class HitCounterTests(SynchronousTestCase):
         while counter._turns:
             counter._takeOver()
         self.assertEqual((counter.replayed, counter.uncounted), (300, 0))
-        self.assertEqual(list(counter._sizes), [])
 
     def test_waitingKeysAreBounded(self) -> None:
         """
@@ -196,11 +195,27 @@ class HitCounterTests(SynchronousTestCase):
         for number in range(5):
             self.replay(counter, **{f"host{number}-{each}": 2 for each in range(15)})
             counter._turn(anew=True)
-            self.assertLessEqual(sum(counter._sizes), 40)
-            self.assertEqual(len(counter._sizes), len(counter._turns))
+            self.assertLessEqual(sum(turn[0] for turn in counter._turns), 40)
         self.assertEqual((len(counter._turns), counter.uncounted), (2, 3 * 30))
         counter.stopService()
         self.assertEqual(counter.replayed, 2 * 30)
+
+    def test_messagesInKeysStead(self) -> None:
+        """
+        Until an entry's hits are taken over its message is held, which others
+        hold as well, and its key from then on; that of a large message at once.
+        """
+        for most, kinds in ((512, [bytes, tuple]), (1, [tuple, tuple])):
+            self.patch(hitcounter, "SMALL", most)
+            counter = self.counter()
+            seen = []
+            for _ in range(2):
+                self.replay(counter, www=1)
+                seen.append(type(counter._keys[0]))
+                counter.flush()
+            self.assertEqual(seen, kinds)
+            self.assertEqual(counter.replayed, 2)
+        self.assertEqual(self.rates.count(KEY, 0.0), 4.0)
 
     def test_stopWithManyKeys(self) -> None:
         """
