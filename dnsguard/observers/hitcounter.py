@@ -54,11 +54,17 @@ MOST_KEYS = 50_000
 MOST_ENTRIES = 4 * MOST_KEYS
 """Replay entries whose keys are known."""
 
+SMALL = 512
+"""Octets of a message that is held in its key's stead until somebody hits it."""
+
 FEW_KEYS = 1000
 """Keys that are known on, however few of them are hit."""
 
 KEYS_A_TURN = 250
-"""Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work."""
+"""
+Keys whose hits are taken over in one turn of the reactor: 0.3 ms of work. For each
+second that waits behind the first it is twice as many more: their keys are megabytes.
+"""
 
 PAUSE = 0.002
 """Seconds between two such turns, for whoever else wants the core."""
@@ -66,11 +72,21 @@ PAUSE = 0.002
 MOST_SECONDS = 8
 """Seconds whose hits wait to be taken over; of more the oldest isn't counted."""
 
+MOST_WAITING = 3 * MOST_KEYS
+"""Keys whose hits wait for that, those of all seconds added up."""
+
 # Bound here: on CPython 3.11 reading a member off its class takes 0.1 us.
 _STALE = Outcome.STALE
 _CACHED_OUTCOME = Outcome.CACHED
 
 _COUNTED = frozenset({Outcome.CACHED, Outcome.STALE, Outcome.UPSTREAM})
+
+
+_Turn = tuple[int, list[Key | bytes], list[object], Iterator[tuple[int, int]]]
+"""
+How many keys one second's hits are of; these keys, or messages in their stead; the
+circumstances of the latter; and the places and counts still to be taken over.
+"""
 
 
 class Noting:
@@ -191,7 +207,7 @@ class HitCounter(Noting, Service):
         self._random = random
         self._interval = interval
         self._begin()
-        self._turns: deque[Iterator[tuple[Key, int]]] = deque()
+        self._turns: deque[_Turn] = deque()
         self._next: IDelayedCall | None = None
         self._waiting: dict[Key, int] = {}
         self._loop = LoopingCall(self.flush)
@@ -238,7 +254,10 @@ class HitCounter(Noting, Service):
         """
         Know no key.
         """
-        self._keys: list[Key] = []
+        # A key is twice the octets that an entry takes: of one that is still to be
+        # taken over there are its parts, which others hold as well.
+        self._keys: list[Key | bytes] = []
+        self._circumstances: list[object] = []
         self._notes = EntryNotes(self._placeOf)
 
     def _placeOf(self, entry: ReplayedAnswer) -> int:
@@ -250,7 +269,11 @@ class HitCounter(Noting, Service):
         if entry.outcome is not _CACHED_OUTCOME:
             # Local and blocked names are in no cache.
             return SKIP
-        self._keys.append(entry.key)
+        parts = entry.parts
+        isHeld = parts is not None and len(parts[0]) <= SMALL
+        key, circumstances = parts if parts and isHeld else (entry.key, None)
+        self._keys.append(key)
+        self._circumstances.append(circumstances)
         return len(self._keys) - 1
 
     def flush(self) -> None:
@@ -270,11 +293,23 @@ class HitCounter(Noting, Service):
         """
         counts = self._notes.take()
         hit = len(counts) - counts.count(0)
-        if len(self._turns) >= MOST_SECONDS:
-            self.uncounted += sum(count for _, count in self._turns.popleft())
-        self._turns.append(zip(self._keys, counts, strict=False))
+        self._makeRoom(len(counts))
+        self._turns.append((len(counts), self._keys, self._circumstances, enumerate(counts)))
         if anew or len(self._keys) > max(FEW_KEYS, 4 * hit):
             self._begin()
+
+    def _makeRoom(self, keys: int) -> None:
+        """
+        Let go of the oldest seconds for which there is no room beside a new one.
+
+        @param keys: How many keys were hit in that.
+        """
+        turns = self._turns
+        waiting = sum(turn[0] for turn in turns)
+        while turns and (len(turns) >= MOST_SECONDS or waiting + keys > MOST_WAITING):
+            size, _, _, counts = turns.popleft()
+            self.uncounted += sum(count for _, count in counts)
+            waiting -= size
 
     def _proceed(self) -> None:
         """
@@ -297,18 +332,25 @@ class HitCounter(Noting, Service):
         Count some keys' hits that were added up.
         """
         now = self._clock.seconds()
-        seen = 0
-        for key, count in islice(self._turns[0], KEYS_A_TURN):
+        seen, most = 0, KEYS_A_TURN * (2 * len(self._turns) - 1)
+        _, keys, circumstances, counts = self._turns[0]
+        for place, count in islice(counts, most):
             seen += 1
             if not count:
                 continue
+            key = keys[place]
+            if isinstance(key, bytes):
+                key = ReplayedAnswer.of(key, circumstances[place]).key
+                if keys is self._keys:
+                    # It is likely to be hit again.
+                    keys[place], circumstances[place] = key, None
             self.replayed += count
             hits = self._sampled(count)
             if hits:
                 self._rates.add(key, hits, now)
                 if self._counts is not None or self._store is not None:
                     self._note(key, hits, now)
-        if seen < KEYS_A_TURN:
+        if seen < most:
             self._turns.popleft()
 
     def _share(self) -> None:

@@ -165,6 +165,58 @@ class HitCounterTests(SynchronousTestCase):
         self.clock.pump([hitcounter.PAUSE] * 10)
         self.assertEqual(counter.replayed + counter.uncounted, 8 * 30)
 
+    def test_fasterWhenBehind(self) -> None:
+        """
+        The more seconds wait, the more keys are taken over in one turn of the
+        reactor.
+        """
+        self.patch(hitcounter, "KEYS_A_TURN", 10)
+        counter = self.counter()
+        names = [f"host{number:03}" for number in range(100)]
+        taken = []
+        for _ in range(3):
+            self.replay(counter, **dict.fromkeys(names, 1))
+            counter._turn()
+        for _ in range(2):
+            counter._takeOver()
+            taken.append(counter.replayed)
+        self.assertEqual(taken, [50, 100])
+        while counter._turns:
+            counter._takeOver()
+        self.assertEqual((counter.replayed, counter.uncounted), (300, 0))
+
+    def test_waitingKeysAreBounded(self) -> None:
+        """
+        Only so many keys wait to be taken over, in however few seconds; hits
+        of the oldest ones beyond are counted as uncounted.
+        """
+        self.patch(hitcounter, "MOST_WAITING", 40)
+        counter = self.counter()
+        for number in range(5):
+            self.replay(counter, **{f"host{number}-{each}": 2 for each in range(15)})
+            counter._turn(anew=True)
+            self.assertLessEqual(sum(turn[0] for turn in counter._turns), 40)
+        self.assertEqual((len(counter._turns), counter.uncounted), (2, 3 * 30))
+        counter.stopService()
+        self.assertEqual(counter.replayed, 2 * 30)
+
+    def test_messagesInKeysStead(self) -> None:
+        """
+        Until an entry's hits are taken over its message is held, which others
+        hold as well, and its key from then on; that of a large message at once.
+        """
+        for most, kinds in ((512, [bytes, tuple]), (1, [tuple, tuple])):
+            self.patch(hitcounter, "SMALL", most)
+            counter = self.counter()
+            seen = []
+            for _ in range(2):
+                self.replay(counter, www=1)
+                seen.append(type(counter._keys[0]))
+                counter.flush()
+            self.assertEqual(seen, kinds)
+            self.assertEqual(counter.replayed, 2)
+        self.assertEqual(self.rates.count(KEY, 0.0), 4.0)
+
     def test_stopWithManyKeys(self) -> None:
         """
         Stopping takes over all that is left, at once.
