@@ -16,7 +16,7 @@ import enum
 import ipaddress
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from time import monotonic
 from typing import Any
@@ -262,13 +262,26 @@ class Tracer:
             wanted = {number for number in wanted if rule.concerns(b"", entries[number].groupID)}
         numbers = memoryview(records).cast("Q")[_NUMBER::_WORDS].tolist()
         if rule.clients and not rule.groups and len(rule.clients) <= MOST_SEARCHED:
-            found = chain.from_iterable(_within(each, records) for each in rule.clients)
-            return [place for place in found if numbers[place] in wanted], True
+            return self._searched(records, numbers, wanted), True
         if len(wanted) == len(batch.hits):
             return range(len(numbers)), not rule.clients
         return [
             place for place, number in enumerate(numbers) if number in wanted
         ], not rule.clients
+
+    def _searched(self, records: bytes, numbers: Sequence[int], wanted: Set[int]) -> list[int]:
+        """
+        Give the places of the wanted records of all networks' clients. Those behind
+        the place where a search was given up nobody has seen.
+        """
+        found = [list(_within(each, records)) for each in self.rule.clients]
+        places = [place for place in chain.from_iterable(found) if numbers[place] in wanted]
+        ends = [each[-1] for each in found if len(each) == MOST_LOOKED_AT]
+        if ends:
+            end = min(ends)
+            behind = sum(map(wanted.__contains__, numbers[end + 1 :]))
+            self.unseen += behind - sum(place > end for place in places)
+        return places
 
     def _query(self, **fields: Any) -> None:
         self._tell(

@@ -270,7 +270,14 @@ class TracerTests(SynchronousTestCase):
             ((), (), LINES_PER_BATCH, 1201 - LINES_PER_BATCH, 0),
             ((), ("kids",), LINES_PER_BATCH, 601 - LINES_PER_BATCH, 0),
             (("198.51.100.1",), (), 1, 0, 0),
-            (("192.0.2.0/24",), (), LINES_PER_BATCH, MOST_LOOKED_AT - LINES_PER_BATCH, 0),
+            (("192.0.2.0/24",), (), LINES_PER_BATCH, MOST_LOOKED_AT - LINES_PER_BATCH, 701),
+            (
+                ("192.0.2.0/24", "198.51.100.1"),
+                (),
+                LINES_PER_BATCH,
+                MOST_LOOKED_AT + 1 - LINES_PER_BATCH,
+                700,
+            ),
             (some, (), 0, 0, 1201 - MOST_LOOKED_AT),
             (some, ("kids",), LINES_PER_BATCH, 0, 1202 - 2 * LINES_PER_BATCH),
         ]:
@@ -282,6 +289,19 @@ class TracerTests(SynchronousTestCase):
             counted = (len(texts(events)), self.tracer.suppressed, self.tracer.unseen)
             self.assertEqual(counted, (written, suppressed, unseen), (clients, groups))
             self.assertEqual(self.tracer.written, written)
+
+    def test_unseenOfNames(self) -> None:
+        """
+        When a network has too many queries in a batch to look at all of them, those
+        for names that are traced count as not seen, and no others.
+        """
+        batch = FakeReplayBatch({7: entryFor("example.org"), 8: entryFor("example.net")})
+        for number in range(1200):
+            batch.add(7 + (number >= MOST_LOOKED_AT + 600), "192.0.2.1")
+        self.trace(QUERIES, clients=["192.0.2.0/24"], names=["example.net"])
+        self.tracer.queriesReplayed(batch)
+        counted = (self.tracer.written, self.tracer.suppressed, self.tracer.unseen)
+        self.assertEqual(counted, (0, 0, 100))
 
     @settings(max_examples=50, deadline=None)
     @given(
