@@ -1,6 +1,23 @@
 # cython: language_level=3
 # Copyright (c) The dnsguard developers. See LICENSE for details.
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef enum:
+    RECORD_SIZE = 40
+    # Records between one that is at hand and one whose note is fetched.
+    AHEAD = 8
+
+
+# See dnsguard.interfaces.IReplayBatch.
+cdef packed struct Record:
+    int64_t when
+    uint64_t number
+    uint32_t took
+    uint16_t octets
+    uint8_t transport
+    uint8_t family
+    uint8_t address[16]
 
 
 cdef packed struct Slot:

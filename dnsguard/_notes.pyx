@@ -5,7 +5,7 @@ The compiled twin of L{dnsguard.notes}: a hash table of entry numbers, and an
 array of counts.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
@@ -22,23 +22,10 @@ cdef extern from *:
     void prefetch(const void *address) noexcept nogil
 
 cdef enum:
-    RECORD_SIZE = 40
     FIRST_SLOTS = 64
     MOST = 1 << 24
-    # Records between one that is at hand and one whose note is fetched.
-    AHEAD = 8
 
 cdef uint32_t SKIPPED = 0xFFFFFFFF
-
-
-cdef packed struct Record:
-    uint64_t when
-    uint64_t number
-    uint32_t took
-    uint16_t octets
-    uint8_t transport
-    uint8_t family
-    uint8_t address[16]
 
 
 cdef inline uint64_t home(uint64_t number, uint64_t slotCount) noexcept nogil:

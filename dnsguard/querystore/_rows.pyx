@@ -11,11 +11,11 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject_Hash
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from dnsguard._notes cimport EntryNotes
+from dnsguard._notes cimport AHEAD, RECORD_SIZE, EntryNotes, Record
 from dnsguard.querystore.encoding import SHARED_OVERHEAD
 
 cdef Py_ssize_t sharedOverhead = SHARED_OVERHEAD
@@ -23,21 +23,8 @@ cdef Py_ssize_t sharedOverhead = SHARED_OVERHEAD
 cdef enum:
     ROW_SIZE = 32
     PACKED_HEADER = 36
-    RECORD_SIZE = 40
     FIRST_SLOTS = 64
-    # Records between one that is at hand and one whose note is fetched.
-    AHEAD = 8
     SKIPPED = 0xFFFFFFFF
-
-
-cdef packed struct Record:
-    int64_t when
-    uint64_t number
-    uint32_t took
-    uint16_t octets
-    uint8_t transport
-    uint8_t family
-    uint8_t address[16]
 
 
 cdef packed struct Row:
