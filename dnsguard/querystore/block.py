@@ -20,9 +20,9 @@ import attrs
 from dnsguard.querystore.rows import FRAGMENT_OVERHEAD, PROTOCOLS, ROW, texts
 
 try:
-    from dnsguard.querystore._rows import packed, unpacked
+    from dnsguard.querystore._packing import packed, unpacked
 except ImportError:
-    from dnsguard.querystore.encoding import packed, unpacked
+    from dnsguard.querystore.packing import packed, unpacked
 
 __all__ = ["Block", "BrokenBlock"]
 

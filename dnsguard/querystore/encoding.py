@@ -5,10 +5,6 @@ What runs once a row.
 
 These are the Python twins of functions in C{_rows.pyx} and C{_facts.pyx}: used
 where those aren't built, and what they are tested against.
-
-Rows that travel are packed. The octets of a row that are the same in all rows are
-there once, the others as columns of octets: of the 32, six or eight are left of a busy
-server's, at a tenth of the time that a general compressor takes for half as much.
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ from typing import Any
 from dnsguard.notes import EntryNotes
 from dnsguard.querystore.rows import ROW, SKIP
 
-__all__ = ["SHARED_OVERHEAD", "ReplayedRows", "appendRow", "packed", "rowBinary", "unpacked"]
+__all__ = ["SHARED_OVERHEAD", "ReplayedRows", "appendRow", "rowBinary"]
 
 SHARED_OVERHEAD = 64
 """Octets that a replay entry's fragment takes in memory besides its own."""
@@ -29,7 +25,6 @@ SHARED_OVERHEAD = 64
 _REPLAY = struct.Struct("=qQI2xB17s")
 _CLIENT = struct.Struct("=23x17s")
 _TIMES = struct.Struct("<ddd")
-_PLANES = struct.Struct("=I32s")
 _MASK = 0xFFFFFFFFFFFFFFFF
 _MAX_MICROSECONDS = 0xFFFFFFFF
 
@@ -255,45 +250,3 @@ def rowBinary(
             instance,
         )
     return b"".join(parts)
-
-
-def packed(rows: bytes | bytearray) -> bytes:
-    """
-    Make rows less: four octets with a bit for each octet of a row that differs among
-    them, the lowest for the first; the first row; then those octets of all rows, place
-    by place.
-
-    @param rows: Records of L{ROW}.
-    @return: Nothing for no rows.
-    """
-    if not rows:
-        return b""
-    count = len(rows) // ROW.size
-    mask, planes = 0, []
-    for place in range(ROW.size):
-        plane = rows[place :: ROW.size]
-        if plane != plane[:1] * count:
-            mask |= 1 << place
-            planes.append(plane)
-    return b"".join((_PLANES.pack(mask, rows[: ROW.size]), *planes))
-
-
-def unpacked(octets: bytes, count: int) -> bytes:
-    """
-    Give what L{packed} was given.
-
-    @param count: The number of rows.
-    @raise ValueError: That isn't what there is.
-    """
-    if not count and not octets:
-        return b""
-    mask, first = _PLANES.unpack_from(octets) if len(octets) >= _PLANES.size else (0, b"")
-    size = _PLANES.size
-    if not first or len(octets) != size + count * mask.bit_count():
-        raise ValueError("packed rows of another number")
-    rows = bytearray(first * count)
-    for place in range(ROW.size):
-        if mask >> place & 1:
-            rows[place :: ROW.size] = octets[size : size + count]
-            size += count
-    return bytes(rows)
