@@ -127,7 +127,8 @@ cdef class CompiledReplayStore:
     cdef dg_reader *reader
     cdef unsigned int ringBits
     cdef readonly object generation
-    cdef int64_t lives, reserved, swept
+    # The last life that has a number: while there is a judge, the one to come.
+    cdef int64_t lives, swept
     cdef object judge
     cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks

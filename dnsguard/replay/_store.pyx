@@ -303,7 +303,7 @@ cdef class CompiledReplayStore:
             dg_sealKey(&request, view)
             if self.judge is not None:
                 later = self.judge(facts)
-                self.table.coming = 0 if later is None else self.reserved
+                self.table.coming = 0 if later is None else self.lives
                 facts = facts if later is None else later
             number = dg_remember(
                 self.table, &request, octets, <const uint8_t *>PyBytes_AS_STRING(reply),
@@ -323,7 +323,6 @@ cdef class CompiledReplayStore:
         L{dnsguard.interfaces.IReplayStore.beginCarrying}.
         """
         self.lives += 1
-        self.reserved = self.lives
         self.judge = judge
         self.walk = self.ratified = 0
         self.table.coming = 0
@@ -339,7 +338,7 @@ cdef class CompiledReplayStore:
         if self.judge is None:
             return True
         for _ in range(most):
-            entry = dg_walkOn(self.table, &self.walk, &slots, self.reserved, at)
+            entry = dg_walkOn(self.table, &self.walk, &slots, self.lives, at)
             if entry == NULL:
                 break
             # Whatever a judge does, it doesn't touch the store.
@@ -352,7 +351,7 @@ cdef class CompiledReplayStore:
                 if not number:
                     continue
                 self.hold(number, later)
-            dg_ratify(entry, self.reserved)
+            dg_ratify(entry, self.lives)
             self.ratified += 1
         return self.walk == dg_walkEnd(self.table)
 
@@ -399,7 +398,7 @@ cdef class CompiledReplayStore:
             views.generation = self.table.views.generation
             carried = self.table.entries
         elif kept is Kept.CARRIED and self.judge is not None:
-            views.generation = self.reserved
+            views.generation = self.lives
             carried = min(self.ratified, self.table.entries)
         else:
             self.lives += 1
