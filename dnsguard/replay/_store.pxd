@@ -14,7 +14,6 @@ cdef extern from "stream.h" nogil:
         size_t read
         size_t written
         uint64_t hits
-        uint64_t misses
 
     dg_talk dg_answerStream(
         dg_table *, dg_reader *, const uint8_t *, size_t, const uint8_t *, size_t, uint8_t *,
@@ -28,7 +27,6 @@ cdef extern from "writer.h" nogil:
         DG_TTLS_MAX
 
     ctypedef struct dg_request:
-        uint16_t questionEnd
         uint16_t keyLength
         uint16_t limit
         uint8_t flags
