@@ -2,6 +2,8 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from dnsguard.replay._circumstances cimport Circumstances
+
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
@@ -131,11 +133,7 @@ cdef class CompiledReplayStore:
     cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks
     cdef list departed, leaving
-    # What many facts have in common, and how many; by place, and places by id.
-    cdef list circumstances, vacant
-    cdef dict places
-    cdef uint32_t *uses
-    cdef size_t room
+    cdef Circumstances circumstances
     cdef bytearray drained
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
@@ -153,6 +151,4 @@ cdef class CompiledReplayStore:
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef void sweep(self, int64_t now) noexcept
     cdef int hold(self, uint64_t number, facts) except -1
-    cdef uint32_t use(self, object circumstances) except 0
-    cdef int unuse(self, uint32_t place) except -1
     cdef int letGo(self) except -1

@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -125,9 +125,7 @@ cdef class CompiledReplayStore:
         self.networks = ()
         self.departed = []
         self.leaving = []
-        self.circumstances = []
-        self.vacant = []
-        self.places = {}
+        self.circumstances = Circumstances()
         self.reader = self.join()
         self.replies = <uint8_t *>malloc(streamMost + <int>LIMIT_MAX + 2)
         if self.replies == NULL:
@@ -141,7 +139,6 @@ cdef class CompiledReplayStore:
                 Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
         free(self.replies)
-        free(self.uses)
 
     cdef dg_reader *join(self) except NULL:
         """
@@ -486,7 +483,7 @@ cdef class CompiledReplayStore:
             raise KeyError(number)
         shared = self.table.numbers[place].next
         if shared:
-            return ReplayedAnswer.of(<object>facts, self.circumstances[shared - 1])
+            return ReplayedAnswer.of(<object>facts, self.circumstances.at(shared - 1))
         return <object>facts
 
     cdef int hold(self, uint64_t number, facts) except -1:
@@ -496,52 +493,10 @@ cdef class CompiledReplayStore:
         parts = facts.parts if type(facts) is ReplayedAnswer else None
         if parts is not None:
             facts = <bytes?>parts[0]
-            self.table.numbers[<uint32_t>number].next = self.use(parts[1])
+            self.table.numbers[<uint32_t>number].next = self.circumstances.use(parts[1])
         # Given back in letGo().
         Py_INCREF(facts)
         dg_factsOf(self.table, number)[0] = <void *>facts
-        return 0
-
-    cdef uint32_t use(self, object circumstances) except 0:
-        """
-        Note that one more entry has these circumstances; their place, plus 1.
-        """
-        cdef uint32_t place
-        cdef size_t room
-        cdef uint32_t *uses
-        # By identity: they are held here, so nothing else has their id.
-        known = self.places.get(<size_t><void *>circumstances)
-        if known is not None:
-            place = known
-            self.uses[place] += 1
-            return place + 1
-        if self.vacant:
-            place = self.vacant.pop()
-            self.circumstances[place] = circumstances
-        else:
-            place = len(self.circumstances)
-            if place >= self.room:
-                room = 2 * self.room or 64
-                uses = <uint32_t *>realloc(self.uses, room * sizeof(uint32_t))
-                if uses == NULL:
-                    raise MemoryError
-                self.uses = uses
-                self.room = room
-            self.circumstances.append(circumstances)
-        self.places[<size_t><void *>circumstances] = place
-        self.uses[place] = 1
-        return place + 1
-
-    cdef int unuse(self, uint32_t place) except -1:
-        """
-        Note that an entry is gone.
-        """
-        self.uses[place] -= 1
-        if not self.uses[place]:
-            circumstances = self.circumstances[place]
-            self.circumstances[place] = None
-            del self.places[<size_t><void *>circumstances]
-            self.vacant.append(place)
         return 0
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
@@ -577,7 +532,7 @@ cdef class CompiledReplayStore:
             shared = self.table.numbers[<uint32_t>number].next
             dg_giveNumber(self.table, number)
             if shared:
-                self.unuse(shared - 1)
+                self.circumstances.unuse(shared - 1)
             Py_XDECREF(facts)
             most -= 1
         return 0
