@@ -2,6 +2,8 @@
 # Copyright (c) The dnsguard developers. See LICENSE for details.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from dnsguard.replay._circumstances cimport Circumstances
+
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
@@ -14,7 +16,6 @@ cdef extern from "stream.h" nogil:
         size_t read
         size_t written
         uint64_t hits
-        uint64_t misses
 
     dg_talk dg_answerStream(
         dg_table *, dg_reader *, const uint8_t *, size_t, const uint8_t *, size_t, uint8_t *,
@@ -28,7 +29,6 @@ cdef extern from "writer.h" nogil:
         DG_TTLS_MAX
 
     ctypedef struct dg_request:
-        uint16_t questionEnd
         uint16_t keyLength
         uint16_t limit
         uint8_t flags
@@ -127,16 +127,13 @@ cdef class CompiledReplayStore:
     cdef dg_reader *reader
     cdef unsigned int ringBits
     cdef readonly object generation
-    cdef int64_t lives, reserved, swept
+    # The last life that has a number: while there is a judge, the one to come.
+    cdef int64_t lives, swept
     cdef object judge
     cdef uint64_t walk, ratified, carried, ended
     cdef tuple networks
     cdef list departed, leaving
-    # What many facts have in common, and how many; by place, and places by id.
-    cdef list circumstances, vacant
-    cdef dict places
-    cdef uint32_t *uses
-    cdef size_t room
+    cdef Circumstances circumstances
     cdef bytearray drained
     cdef uint64_t[DG_READERS] marks
     cdef uint64_t refused
@@ -154,6 +151,4 @@ cdef class CompiledReplayStore:
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept
     cdef void sweep(self, int64_t now) noexcept
     cdef int hold(self, uint64_t number, facts) except -1
-    cdef uint32_t use(self, object circumstances) except 0
-    cdef int unuse(self, uint32_t place) except -1
     cdef int letGo(self) except -1

@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zope.interface import implementer
@@ -125,9 +125,7 @@ cdef class CompiledReplayStore:
         self.networks = ()
         self.departed = []
         self.leaving = []
-        self.circumstances = []
-        self.vacant = []
-        self.places = {}
+        self.circumstances = Circumstances()
         self.reader = self.join()
         self.replies = <uint8_t *>malloc(streamMost + <int>LIMIT_MAX + 2)
         if self.replies == NULL:
@@ -141,7 +139,6 @@ cdef class CompiledReplayStore:
                 Py_XDECREF(<PyObject *>self.table.numbers[i].facts)
             dg_freeTable(self.table)
         free(self.replies)
-        free(self.uses)
 
     cdef dg_reader *join(self) except NULL:
         """
@@ -303,7 +300,7 @@ cdef class CompiledReplayStore:
             dg_sealKey(&request, view)
             if self.judge is not None:
                 later = self.judge(facts)
-                self.table.coming = 0 if later is None else self.reserved
+                self.table.coming = 0 if later is None else self.lives
                 facts = facts if later is None else later
             number = dg_remember(
                 self.table, &request, octets, <const uint8_t *>PyBytes_AS_STRING(reply),
@@ -323,7 +320,6 @@ cdef class CompiledReplayStore:
         L{dnsguard.interfaces.IReplayStore.beginCarrying}.
         """
         self.lives += 1
-        self.reserved = self.lives
         self.judge = judge
         self.walk = self.ratified = 0
         self.table.coming = 0
@@ -339,7 +335,7 @@ cdef class CompiledReplayStore:
         if self.judge is None:
             return True
         for _ in range(most):
-            entry = dg_walkOn(self.table, &self.walk, &slots, self.reserved, at)
+            entry = dg_walkOn(self.table, &self.walk, &slots, self.lives, at)
             if entry == NULL:
                 break
             # Whatever a judge does, it doesn't touch the store.
@@ -352,7 +348,7 @@ cdef class CompiledReplayStore:
                 if not number:
                     continue
                 self.hold(number, later)
-            dg_ratify(entry, self.reserved)
+            dg_ratify(entry, self.lives)
             self.ratified += 1
         return self.walk == dg_walkEnd(self.table)
 
@@ -399,7 +395,7 @@ cdef class CompiledReplayStore:
             views.generation = self.table.views.generation
             carried = self.table.entries
         elif kept is Kept.CARRIED and self.judge is not None:
-            views.generation = self.reserved
+            views.generation = self.lives
             carried = min(self.ratified, self.table.entries)
         else:
             self.lives += 1
@@ -487,7 +483,7 @@ cdef class CompiledReplayStore:
             raise KeyError(number)
         shared = self.table.numbers[place].next
         if shared:
-            return ReplayedAnswer.of(<object>facts, self.circumstances[shared - 1])
+            return ReplayedAnswer.of(<object>facts, self.circumstances.at(shared - 1))
         return <object>facts
 
     cdef int hold(self, uint64_t number, facts) except -1:
@@ -497,52 +493,10 @@ cdef class CompiledReplayStore:
         parts = facts.parts if type(facts) is ReplayedAnswer else None
         if parts is not None:
             facts = <bytes?>parts[0]
-            self.table.numbers[<uint32_t>number].next = self.use(parts[1])
+            self.table.numbers[<uint32_t>number].next = self.circumstances.use(parts[1])
         # Given back in letGo().
         Py_INCREF(facts)
         dg_factsOf(self.table, number)[0] = <void *>facts
-        return 0
-
-    cdef uint32_t use(self, object circumstances) except 0:
-        """
-        Note that one more entry has these circumstances; their place, plus 1.
-        """
-        cdef uint32_t place
-        cdef size_t room
-        cdef uint32_t *uses
-        # By identity: they are held here, so nothing else has their id.
-        known = self.places.get(<size_t><void *>circumstances)
-        if known is not None:
-            place = known
-            self.uses[place] += 1
-            return place + 1
-        if self.vacant:
-            place = self.vacant.pop()
-            self.circumstances[place] = circumstances
-        else:
-            place = len(self.circumstances)
-            if place >= self.room:
-                room = 2 * self.room or 64
-                uses = <uint32_t *>realloc(self.uses, room * sizeof(uint32_t))
-                if uses == NULL:
-                    raise MemoryError
-                self.uses = uses
-                self.room = room
-            self.circumstances.append(circumstances)
-        self.places[<size_t><void *>circumstances] = place
-        self.uses[place] = 1
-        return place + 1
-
-    cdef int unuse(self, uint32_t place) except -1:
-        """
-        Note that an entry is gone.
-        """
-        self.uses[place] -= 1
-        if not self.uses[place]:
-            circumstances = self.circumstances[place]
-            self.circumstances[place] = None
-            del self.places[<size_t><void *>circumstances]
-            self.vacant.append(place)
         return 0
 
     cdef uint64_t takeAll(self, dg_record *out, uint64_t most) noexcept:
@@ -578,7 +532,7 @@ cdef class CompiledReplayStore:
             shared = self.table.numbers[<uint32_t>number].next
             dg_giveNumber(self.table, number)
             if shared:
-                self.unuse(shared - 1)
+                self.circumstances.unuse(shared - 1)
             Py_XDECREF(facts)
             most -= 1
         return 0

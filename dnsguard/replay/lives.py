@@ -61,8 +61,9 @@ class Lives:
         """
         self._change = change
         self.current = self.carried = self.ended = 0
-        self._last = self._ratified = 0
-        self._coming = 0
+        self._ratified = 0
+        # While there is a judge, the number of the life to come.
+        self._last = 0
         self._judge: Judge | None = None
         self._waiting: deque[KeptReply] = deque()
         self._unasked: deque[KeptReply] = deque()
@@ -72,7 +73,6 @@ class Lives:
         Begin to prepare another life.
         """
         self._last += 1
-        self._coming = self._last
         self._judge = judge
         self._ratified = 0
         self._waiting = deque(entries)
@@ -98,13 +98,13 @@ class Lives:
             else:
                 return True
             # Neither dead, nor found to hold already.
-            held = self.current <= entry.until != self._coming
+            held = self.current <= entry.until != self._last
             if held and now < entry.expires:
                 facts = judge(entry.facts)
                 if facts is not None:
                     if facts is not entry.facts:
                         self._change(entry, facts)
-                    entry.until = self._coming
+                    entry.until = self._last
                     self._ratified += 1
         return not self._waiting and not self._unasked
 
@@ -116,7 +116,7 @@ class Lives:
         if later is None:
             return facts, self.current
         self._ratified += 1
-        return later, self._coming
+        return later, self._last
 
     def turn(self, kept: Kept, held: int) -> bool:
         """
@@ -129,7 +129,7 @@ class Lives:
         if kept is Kept.ALL:
             carried = held
         elif kept is Kept.CARRIED and self._judge is not None:
-            self.current = self._coming
+            self.current = self._last
             carried = min(self._ratified, held)
         else:
             self._last += 1

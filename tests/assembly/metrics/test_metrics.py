@@ -26,10 +26,12 @@ from dnsguard.config.sections.logs import RequestLogConfig
 from dnsguard.config.sections.querystore import QueryStoreConfig, QueryStoreEngine
 from dnsguard.observers.applog import ApplicationLog, LineWriter
 from dnsguard.observers.exposition import Kind
+from dnsguard.replay.lives import Kept
 from dnsguard.server.counters import DatagramCounters
 from dnsguard.services.applog import ApplicationLogService
 from tests.support.events import entryFor, eventOf
 from tests.support.guard import makeGuard
+from tests.support.replay import facts, reply, request
 from tests.support.replaybatch import FakeReplayBatch
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -104,6 +106,29 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples["dnsguard_udp_received_total", ()], 8)
         self.assertEqual(samples["dnsguard_udp_drops_total", ("errors",)], 1)
         self.assertEqual(samples["dnsguard_replay_failures_total", ("udp",)], 3)
+
+    def test_carriedOver(self) -> None:
+        """
+        What became of finished replies when policies changed is published: how
+        many lived on, how many didn't, and how it was found out.
+        """
+        guard = self.guard()
+        datagrams = [request(name) for name in ("www.example.org", "mail.example.org")]
+        for datagram in datagrams:
+            kept = facts(datagram, 0, guard.replay.generation)
+            guard.replay.remember(datagram, reply(datagram, 300), kept, 300.0, 100.0)
+        guard.replay.beginCarrying(lambda kept: kept if kept.qname[1:4] == b"www" else None)
+        while not guard.replay.carryOn(10, 100.0):
+            pass
+        guard.replay.adopt(guard.policies.current, Kept.CARRIED)
+        carrier = guard.carrier
+        carrier.prepared, carrier.whole, carrier.late, carrier.failures = 7, 2, 1, 3
+        samples = self.samples(guard)
+        for change, count in (("stored", 2), ("carried", 1), ("ended", 1)):
+            self.assertEqual(samples["dnsguard_replay_changes_total", (change,)], count)
+        for result, count in (("whole", 2), ("late", 1), ("other", 4)):
+            self.assertEqual(samples["dnsguard_replay_policies_total", (result,)], count)
+        self.assertEqual(samples["dnsguard_replay_carry_failures_total", ()], 3)
 
     def test_upstreams(self) -> None:
         """
