@@ -84,7 +84,8 @@ class ReplyCarrier:
     async def prepare(self, policy: Policy, seconds: float = MOST_SECONDS) -> None:
         """
         Get replies ready for a policy, which is to be published next, at once,
-        and as it is. Never fails.
+        and as it is. Never fails. One at a time, as whoever changes a server
+        sees to it anyway.
 
         @param seconds: How long that may take.
         """
