@@ -50,11 +50,11 @@ from bench.hot import (  # noqa: E402
     UPSTREAM,
     await_,
     build,
-    freePort,
     pinned,
 )
 from bench.stacks import CATEGORIES, FIVE, perfStacks, pySpyStacks, shares  # noqa: E402
 from bench.whole import writeList  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
 
 CALLS = (
     "recvmmsg", "sendmmsg", "recvfrom", "sendto", "recvmsg", "sendmsg", "epoll_wait",

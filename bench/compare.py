@@ -58,10 +58,10 @@ from bench.hot import (  # noqa: E402
     await_,
     build,
     cpuSeconds,
-    freePort,
     pinned,
 )
 from bench.peers import installed  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
 
 NAMES = 10_000
 OF_ONE = 64

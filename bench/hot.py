@@ -30,29 +30,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.peers import installed  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
 
 SERVER_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def freePort() -> int:
-    """
-    A port on loopback that nobody has: of two benchmarks at a time neither gets
-    the other's questions.
-    """
-    for _ in range(100):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-        ):
-            datagrams.bind(("127.0.0.1", 0))
-            port: int = datagrams.getsockname()[1]
-            try:
-                stream.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    sys.exit("there is no free port")
 
 
 def build(folder: Path) -> None:

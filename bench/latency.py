@@ -41,8 +41,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench import whole  # noqa: E402
 from bench.compare import LISTED, NAMES, awaitBlocking, installation  # noqa: E402
-from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build, freePort  # noqa: E402
+from bench.hot import LOAD_CORE, SERVER_CORE, UPSTREAM, await_, build  # noqa: E402
 from bench.peers import PEERS  # noqa: E402
+from tests.support.ports import freePort  # noqa: E402
 
 PORT = freePort()
 LISTS_EVERY = 3

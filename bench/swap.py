@@ -59,21 +59,23 @@ class Swapper(threading.Thread):
     """
     Swaps lists, and notes when.
 
-    @ivar swaps: When each was asked for, and when it was in force.
+    @ivar times: How often it is to swap.
+    @ivar swaps: When each was asked for, and when it was in force; fewer if a list
+        never was.
     """
 
     def __init__(self, process: Any, config: Path, every: float, times: int) -> None:
         super().__init__()
         self.swaps: list[tuple[float, float]] = []
         self._process, self._config = process, config
-        self._every, self._times = every, times
+        self._every, self.times = every, times
 
     def run(self) -> None:
         """
         Swap every so often.
         """
         began = time.monotonic()
-        for number in range(self._times):
+        for number in range(self.times):
             time.sleep(max(0.0, began + 1.0 + number * self._every - time.monotonic()))
             version = 1 - number % 2
             self._config.write_text(configuration(self._config.parent, version))
@@ -82,7 +84,8 @@ class Swapper(threading.Thread):
             name = request(f"listed-0.v{version}.example")
             while askUDP(PORT, name)[3] & 15 != 3:
                 if time.monotonic() > asked + 30:
-                    sys.exit("the list never came into force")
+                    # Only the main thread can end the program.
+                    return
                 time.sleep(0.01)
             self.swaps.append((asked, time.monotonic()))
 
@@ -172,6 +175,8 @@ def measure(tools: Path, options: Any) -> None:
             swapper.start()
             output, _ = running.communicate()
             swapper.join()
+            if len(swapper.swaps) < swapper.times:
+                sys.exit("a list never came into force")
             print(load, *judged(output, swapper.swaps), sep="  ", flush=True)
 
 

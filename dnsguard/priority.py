@@ -67,7 +67,7 @@ _BEGAN = os.getpriority(os.PRIO_PROCESS, 0) if sys.platform == "linux" else 0
 """Where the process was before anybody stepped back."""
 
 SetTurns = Callable[[int], int]
-_Wish = tuple[threading.Thread, "SimpleQueue[RuntimeError | None]"]
+_Wish = tuple[threading.Thread, "SimpleQueue[Exception | None]"]
 
 
 def comeForward(setTurns: SetTurns | None = setTurns) -> int:
@@ -168,7 +168,7 @@ class Forefront:
         if self._first:
             self._first = False
             self._stepBackThread(BEHIND)
-        begun: SimpleQueue[RuntimeError | None] = SimpleQueue()
+        begun: SimpleQueue[Exception | None] = SimpleQueue()
         self._wanted.put((thread, begun))
         problem = begun.get()
         if problem is not None:
@@ -179,7 +179,8 @@ class Forefront:
             thread, begun = self._wanted.get()
             try:
                 thread.start()
-            except RuntimeError as problem:
+            except Exception as problem:
+                # Whatever it is: who waits for it mustn't do so for ever.
                 begun.put(problem)
             else:
                 begun.put(None)

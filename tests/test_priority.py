@@ -268,6 +268,33 @@ class ForefrontTests(SynchronousTestCase):
         another.join()
         self.assertEqual(len(self.found), 2)
 
+    def test_anyProblem(self) -> None:
+        """
+        Whatever keeps a thread from being started is told, and the next one
+        is started.
+        """
+
+        class Unstartable(threading.Thread):
+            def start(self) -> None:
+                raise MemoryError
+
+        found: list[BaseException] = []
+
+        def reactor() -> None:
+            forefront = Forefront(lambda niceness: True)
+            try:
+                forefront.start(Unstartable())
+            except MemoryError as problem:
+                found.append(problem)
+            another = self.thread()
+            forefront.start(another)
+            another.join()
+
+        main = threading.Thread(target=reactor, daemon=True)
+        main.start()
+        main.join(60)
+        self.assertEqual((len(found), len(self.found)), (1, 1))
+
     def test_unwanted(self) -> None:
         """
         In a process that doesn't want it, a thread is just started.

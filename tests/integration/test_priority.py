@@ -22,7 +22,7 @@ from tests.support.process import DNSGuardProcess
 PATIENCE = 60.0
 
 CONFIG = """\
-server: {{listen: ["127.0.0.1:{port}"], reuse_port_listeners: 1}}
+server: {{listen: ["127.0.0.1:{port}"], reuse_port_listeners: {processes}, processes: {processes}}}
 upstreams: ["127.0.0.1:{nobody}"]
 local_records: [{{name: localhost, type: A, value: 127.0.0.1}}]
 query_store: {{engine: {engine}}}
@@ -101,14 +101,14 @@ class PriorityTests(SynchronousTestCase):
     elif find_spec("dnsguard.replay._listener") is None:
         skip = "the listener isn't compiled"
 
-    def begin(self, engine: str) -> DNSGuardProcess:
+    def begin(self, engine: str, processes: int = 1) -> DNSGuardProcess:
         """
         Start it.
         """
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         port, nobody = freePort(), freePort()
-        config = CONFIG.format(port=port, nobody=nobody, engine=engine)
+        config = CONFIG.format(port=port, nobody=nobody, engine=engine, processes=processes)
         process = DNSGuardProcess(folder, config, port)
         self.addCleanup(process.stop)
         process.waitUntilAnswering()
@@ -129,6 +129,25 @@ class PriorityTests(SynchronousTestCase):
         if not waiting:
             raise SkipTest("the system doesn't say what threads wait for")
         self.assertEqual([found[thread] for thread in waiting], [before])
+
+    def test_equals(self) -> None:
+        """
+        Of several processes the first one doesn't step back, as those it starts
+        would be behind from the beginning; the reactor of each other one is.
+        """
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        if before + BEHIND > NICEST:
+            raise SkipTest("there is no room behind these tests")
+        process = self.begin("none", processes=2)
+        end = time.monotonic() + PATIENCE
+        found: list[int] = []
+        while found != [before + BEHIND]:
+            self.assertLess(time.monotonic(), end, (found, process.output()))
+            found = [
+                os.getpriority(os.PRIO_PROCESS, helper)
+                for helper in workers(process.process.pid, "dnsguard.helper")
+            ]
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, process.process.pid), before)
 
     def wait(self, process: int, thread: int) -> str:
         """
